@@ -1,0 +1,3 @@
+//! Trimtab: ships services and keeps them steady.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Verdicts and anomalies from series, logs, traces and changes.

@@ -1,0 +1,1 @@
+//! Incidents: group, escalate, act, verify, resolve, write up, learn.

@@ -1,0 +1,1 @@
+//! A pipeline run as a machine: which job may run next, gates, approvals, ends.

@@ -1,0 +1,1 @@
+//! Rollout machines, one file per strategy.

@@ -1,0 +1,1 @@
+//! Samples, logs, spans, events: decoding and query languages.

@@ -1,0 +1,1 @@
+//! The HTTP API, pages and live updates.

@@ -1,0 +1,1 @@
+//! Receive, step, journal, carry out effects, for every machine.

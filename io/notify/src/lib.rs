@@ -1,0 +1,1 @@
+//! Slack, email, SMS and webhooks: an outbox with retries.

@@ -1,0 +1,1 @@
+//! Instances of a release and the shim that keeps each.

@@ -1,0 +1,1 @@
+//! The metric store: write-ahead log, head, compressed blocks.

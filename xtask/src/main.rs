@@ -1,0 +1,3 @@
+//! Developer commands: test, bench, soak.
+
+fn main() {}
