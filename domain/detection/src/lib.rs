@@ -1,1 +1,14 @@
 //! Verdicts and anomalies from series, logs, traces and changes.
+//!
+//! Pure: counts, lines and spans go in, evidence comes out. Nothing here knows an incident, a
+//! rollout or a store, reads a clock or draws a random number; whoever calls carries the results on.
+//!
+//! - [`verdict`]: is the candidate release worse than the current one? Safe to ask after every batch.
+//! - [`anomaly`]: the one shape in which every detector reports.
+//! - [`learning`]: what closed incidents change, shown before it is accepted.
+
+pub mod anomaly;
+pub mod learning;
+pub mod verdict;
+
+pub use anomaly::{Anomaly, Class, Kind, Signal};

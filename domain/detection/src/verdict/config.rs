@@ -1,0 +1,161 @@
+//! What a team may set about a verdict, and what is learned; all of it fixed before a rollout begins.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is compared between the arms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Requests that failed: 5xx, time-outs, cut off.
+    Errors,
+    /// Requests answered with 4xx.
+    ClientErrors,
+    /// Requests slower than the baseline's own median.
+    LatencyP50,
+    /// Requests slower than the baseline's own 95th percentile.
+    LatencyP95,
+    /// Requests slower than the baseline's own 99th percentile.
+    LatencyP99,
+}
+
+impl Metric {
+    /// All metrics, in the order in which they are shown.
+    pub const ALL: [Metric; 5] = [
+        Metric::Errors,
+        Metric::LatencyP50,
+        Metric::LatencyP95,
+        Metric::LatencyP99,
+        Metric::ClientErrors,
+    ];
+
+    /// The metric in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Metric::Errors => "errors",
+            Metric::ClientErrors => "client errors (4xx)",
+            Metric::LatencyP50 => "latency over p50",
+            Metric::LatencyP95 => "latency over p95",
+            Metric::LatencyP99 => "latency over p99",
+        }
+    }
+
+    /// The quantile of the baseline that is its threshold; none for counts of errors.
+    pub fn quantile(self) -> Option<f64> {
+        match self {
+            Metric::LatencyP50 => Some(0.50),
+            Metric::LatencyP95 => Some(0.95),
+            Metric::LatencyP99 => Some(0.99),
+            Metric::Errors | Metric::ClientErrors => None,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One alternative that the grid bets on: the candidate's odds are `odds` times the baseline's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lift {
+    /// Ratio of odds, over 1.
+    pub odds: f64,
+    /// Its share in the mean; shares are scaled to sum to one.
+    pub weight: f64,
+}
+
+/// One metric's share of alpha.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// The metric.
+    pub metric: Metric,
+    /// Its share in the mean; shares are scaled to sum to one.
+    pub weight: f64,
+}
+
+/// The shares over metrics and lifts. Any shares keep alpha exact, as long as they are fixed before
+/// the rollout begins: a weighted mean of e-processes is an e-process. Learning moves them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mixture {
+    /// Over metrics. A metric that is not listed is not judged.
+    pub metrics: Vec<Share>,
+    /// Over lifts of odds.
+    pub lifts: Vec<Lift>,
+}
+
+impl Default for Mixture {
+    fn default() -> Self {
+        let share = |metric, weight| Share { metric, weight };
+        let lift = |odds, weight| Lift { odds, weight };
+        Mixture {
+            metrics: vec![
+                share(Metric::Errors, 0.5),
+                share(Metric::LatencyP50, 0.15),
+                share(Metric::LatencyP95, 0.15),
+                share(Metric::LatencyP99, 0.1),
+                share(Metric::ClientErrors, 0.1),
+            ],
+            lifts: vec![
+                lift(1.25, 0.06),
+                lift(1.5, 0.08),
+                lift(2.0, 0.12),
+                lift(3.0, 0.12),
+                lift(5.0, 0.12),
+                lift(10.0, 0.12),
+                lift(20.0, 0.1),
+                lift(50.0, 0.1),
+                lift(150.0, 0.08),
+                lift(500.0, 0.06),
+                lift(3_000.0, 0.04),
+            ],
+        }
+    }
+}
+
+/// Everything that a verdict depends on beside the counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The chance that a release no worse than the one before is called a regression at any time in
+    /// the whole rollout.
+    pub alpha: f64,
+    /// The chance that a release worse by `delta_*` is called healthy.
+    pub beta: f64,
+    /// Regressions of the odds smaller than this share (0.25 = 25 %) are never looked for.
+    pub tolerance: f64,
+    /// Healthy means: not worse by this much in the share of failed requests (0.02 = 2 points).
+    pub delta_errors: f64,
+    /// Healthy means: not worse by this much in the share of requests over the baseline's p95.
+    pub delta_latency: f64,
+    /// When set, this many candidate requests without evidence against it are enough for healthy,
+    /// even when the tested claim is still open. The reason says so.
+    pub requests_enough: Option<u64>,
+    /// Share of alpha given to the comparison with the past, when there is a past.
+    pub past_share: f64,
+    /// How long the comparison with the past waits for the holdback to show whether the cause is
+    /// shared, before it acts on what it has.
+    pub shared_wait_ms: i64,
+    /// The chance that the ratio check calls sound routing broken.
+    pub ratio_alpha: f64,
+    /// The shares over metrics and lifts.
+    pub mixture: Mixture,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            alpha: 0.01,
+            beta: 0.05,
+            tolerance: 0.25,
+            delta_errors: 0.02,
+            delta_latency: 0.1,
+            requests_enough: None,
+            past_share: 0.2,
+            shared_wait_ms: 10_000,
+            ratio_alpha: 0.001,
+            mixture: Mixture::default(),
+        }
+    }
+}
