@@ -1,1 +1,45 @@
 //! The HTTP API, pages and live updates.
+//!
+//! Everything shown comes through [`Backend`]; nothing here knows how it is made. Deliberately
+//! absent: inline scripts and styles, client-side rendering of what the server can render, state in
+//! the browser beyond cookies and the address.
+
+mod auth;
+mod backend;
+mod config;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use auth::OneTimeCodes;
+pub use backend::{Backend, TokenHash};
+pub use config::WebConfig;
+
+/// Why the web server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener failed.
+    #[error("failed to serve the web interface: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// 256 random bits as 64 hex digits: tokens, codes and session ids.
+pub fn random_text() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex::encode(bytes))
+}
+
+/// Serves API and pages on `listener` until `shutdown` resolves; then lets requests under way end.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    backend: Arc<dyn Backend>,
+    config: WebConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (_, _) = (backend, config);
+    axum::serve(listener, axum::Router::new())
+        .with_graceful_shutdown(shutdown)
+        .await?;
+    Ok(())
+}
