@@ -1,1 +1,23 @@
-//! The reverse proxy: one routing table, swapped whole.
+//! The reverse proxy: one routing table, swapped whole, and exact counts of what went through it.
+//!
+//! Two processes. The *holder* (`holder::main`) binds the listening sockets and keeps them open
+//! for as long as the proxy lives; the *worker* (`worker::main`) gets them by file descriptor and
+//! serves. A crashed worker is started again at once, an upgraded one takes over without a refused
+//! connection. `serve` speaks to both through [`ProxyClient`] and may come and go as it likes.
+//!
+//! Nothing here knows what a rollout is: a table says which release gets which share, and frames
+//! say what each release did with it.
+
+mod client;
+mod frame;
+mod settings;
+mod status;
+mod table;
+
+pub use client::{ClientError, FrameStream, ProxyClient};
+pub use frame::{Cell, Frame, RequestRecord};
+pub use settings::{Limits, ProxyConfig, TlsFiles};
+pub use status::{Counters, EndpointStatus, Health, InFlight, ProxyStatus};
+pub use table::{
+    Endpoint, Mirror, Pool, Preview, Probe, Route, RoutingTable, Split, TableError, preview_token,
+};
