@@ -10,5 +10,6 @@
 pub mod anomaly;
 pub mod learning;
 pub mod verdict;
+mod words;
 
 pub use anomaly::{Anomaly, Class, Kind, Signal};

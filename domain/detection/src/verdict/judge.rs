@@ -1,42 +1,406 @@
 //! The judge of one rollout.
 
 use serde::{Deserialize, Serialize};
+use trimtab_model::{LatencyHistogram, Timestamp};
 
-use super::{Batch, Config, Decision, Past, Verdict};
+use super::healthy::NotWorse;
+use super::history::{History, client_errors, errors, slower};
+use super::interval::{effect_interval, quantile_interval};
+use super::past::AgainstPast;
+use super::process::{Process, Tally, divergence, guess, lifted, log_sum};
+use super::ratio::Ratio;
+use super::{
+    ArmEvidence, Batch, Config, Decision, Lift, Metric, MetricEvidence, Outcomes, Past, Verdict, explain,
+};
+
+/// While the evidence against the candidate is stronger than this, it is not called healthy.
+const DOUBT_ODDS: f64 = 5.0;
+/// Intervals shown to people leave out the true value with this chance, over all moments.
+const INTERVAL_ALPHA: f64 = 0.05;
+
+/// One metric under comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Compared {
+    metric: Metric,
+    share: f64,
+    process: Process,
+    baseline: Tally,
+    candidate: Tally,
+    above: Option<u16>,
+    onset: Timestamp,
+}
+
+/// A regression that was called; it stays called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Called {
+    at: Timestamp,
+    onset: Timestamp,
+    reason: String,
+    metric: Option<Metric>,
+}
 
 /// Gathers the evidence of one rollout. Feed it every batch in order; ask for the verdict at any time.
+/// The evidence is carried over changes of the weight and is never started anew inside a rollout; a
+/// superseding release gets a judge of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
     config: Config,
-    past: Option<Past>,
+    metrics: Vec<Compared>,
+    history: History,
+    ratio: Ratio,
+    not_worse_errors: NotWorse,
+    not_worse_latency: NotWorse,
+    latency_seen: bool,
+    past: Option<AgainstPast>,
+    baseline_latency: LatencyHistogram,
+    candidate_latency: LatencyHistogram,
+    started_at: Option<Timestamp>,
+    at: Timestamp,
+    weight: f64,
+    called: Option<Called>,
+    routing_broken: bool,
 }
 
 impl Judge {
     /// A judge for a new rollout. `past` is the previous release's recent past, taken before the
-    /// candidate got any traffic.
+    /// candidate got any traffic; with fewer than 100 requests it is not compared with.
     pub fn new(config: Config, past: Option<Past>) -> Self {
-        Judge { config, past }
+        let least = 1.0 + config.tolerance.max(0.0);
+        let lifts: Vec<Lift> = config
+            .mixture
+            .lifts
+            .iter()
+            .copied()
+            .filter(|lift| lift.odds >= least - 1e-9)
+            .collect();
+        let sum: f64 = config
+            .mixture
+            .metrics
+            .iter()
+            .map(|share| share.weight.max(0.0))
+            .sum();
+        let metrics = config
+            .mixture
+            .metrics
+            .iter()
+            .filter(|share| share.weight > 0.0)
+            .map(|share| Compared {
+                metric: share.metric,
+                share: share.weight / sum,
+                process: Process::new(&lifts),
+                baseline: Tally::default(),
+                candidate: Tally::default(),
+                above: None,
+                onset: Timestamp(0),
+            })
+            .collect();
+        Judge {
+            metrics,
+            history: History::new(past.as_ref()),
+            ratio: Ratio::new(),
+            not_worse_errors: NotWorse::new(config.delta_errors),
+            not_worse_latency: NotWorse::new(config.delta_latency),
+            latency_seen: false,
+            past: past.and_then(|past| AgainstPast::new(&config, &past)),
+            baseline_latency: LatencyHistogram::default(),
+            candidate_latency: LatencyHistogram::default(),
+            started_at: None,
+            at: Timestamp(0),
+            weight: 0.0,
+            called: None,
+            routing_broken: false,
+            config,
+        }
     }
 
-    /// Takes the next batch.
-    pub fn add(&mut self, _batch: &Batch) {}
+    /// Takes the next batch. Batches without requests do nothing.
+    pub fn add(&mut self, batch: &Batch) {
+        if batch.baseline.requests + batch.candidate.requests == 0 && batch.assigned.is_none() {
+            return;
+        }
+        let w = batch.weight.probability();
+        let started = *self.started_at.get_or_insert(batch.at);
+        self.at = self.at.max(batch.at);
+        self.weight = w;
+        let elapsed = self.at.since(started).as_secs_f64();
+
+        let (sent_baseline, sent_candidate) = batch
+            .assigned
+            .map_or((batch.baseline.requests, batch.candidate.requests), |a| {
+                (a.baseline, a.candidate)
+            });
+        self.ratio.add(elapsed, w, sent_baseline, sent_candidate);
+
+        for compared in &mut self.metrics {
+            compared.add(elapsed, self.at, w, &self.history, batch);
+        }
+        let rate = self.history.errors.value();
+        self.not_worse_errors
+            .compare(w, rate, errors(&batch.baseline), errors(&batch.candidate));
+        if let Some((above, rate)) = self.history.threshold(0.95)
+            && batch.baseline.latency.total() + batch.candidate.latency.total() > 0
+        {
+            self.latency_seen = true;
+            let (b, c) = (slower(&batch.baseline, above), slower(&batch.candidate, above));
+            self.not_worse_latency.compare(w, rate, b, c);
+        }
+        if let Some(past) = &mut self.past {
+            past.add(elapsed, batch);
+        }
+        self.baseline_latency.merge(&batch.baseline.latency);
+        self.candidate_latency.merge(&batch.candidate.latency);
+        self.history.add(&batch.baseline);
+        self.decide();
+    }
+
+    fn decide(&mut self) {
+        if self.called.is_some() || self.routing_broken {
+            return;
+        }
+        if self.ratio.log_e() >= (1.0 / self.config.ratio_alpha).ln() {
+            self.routing_broken = true;
+        } else if self.log_e() >= self.log_needed() {
+            let (reason, onset, metric) = explain::regressed(self);
+            self.called = Some(Called {
+                at: self.at,
+                onset,
+                reason,
+                metric,
+            });
+        }
+    }
+
+    /// ln of the evidence at which a regression is called.
+    pub(super) fn log_needed(&self) -> f64 {
+        (1.0 / self.config.alpha).ln()
+    }
+
+    /// ln of the evidence of the arms alone, without its share of alpha.
+    pub(super) fn log_e_arms(&self) -> f64 {
+        log_sum(self.metrics.iter().map(|m| m.share.ln() + m.process.log_e()))
+    }
+
+    /// ln of all evidence that the candidate is worse: regressed at `ln(1 / alpha)`.
+    pub fn log_e(&self) -> f64 {
+        match &self.past {
+            None => self.log_e_arms(),
+            Some(past) => {
+                let share = self.config.past_share.clamp(0.0, 1.0);
+                log_sum(
+                    [
+                        (1.0 - share).ln() + self.log_e_arms(),
+                        share.ln() + past.log_e_acting(),
+                    ]
+                    .into_iter(),
+                )
+            }
+        }
+    }
+
+    /// What may be done now; cheaper than the whole verdict.
+    pub fn decision(&self) -> Decision {
+        if self.called.is_some() {
+            Decision::Regressed
+        } else if self.routing_broken {
+            Decision::RoutingBroken
+        } else if self.is_healthy() || self.is_enough() {
+            Decision::Healthy
+        } else {
+            Decision::Inconclusive
+        }
+    }
+
+    /// When a regression was called, if one was.
+    pub fn called_at(&self) -> Option<Timestamp> {
+        self.called.as_ref().map(|called| called.at)
+    }
+
+    /// When the trouble that was called began, as far as the evidence shows.
+    pub fn onset(&self) -> Option<Timestamp> {
+        self.called.as_ref().map(|called| called.onset)
+    }
+
+    fn in_doubt(&self) -> bool {
+        let doubt = DOUBT_ODDS.ln();
+        self.log_e() >= doubt || self.past.as_ref().is_some_and(|past| past.log_e() >= doubt)
+    }
+
+    /// The tested claim: every part of it must hold at beta, so beta needs no sharing.
+    pub(super) fn is_healthy(&self) -> bool {
+        let enough = (1.0 / self.config.beta).ln();
+        self.not_worse_errors.log_e() >= enough
+            && (!self.latency_seen || self.not_worse_latency.log_e() >= enough)
+            && !self.in_doubt()
+    }
+
+    fn is_enough(&self) -> bool {
+        let candidate = self.metrics.first().map_or(0, |m| m.candidate.units);
+        self.config
+            .requests_enough
+            .is_some_and(|enough| candidate >= enough)
+            && !self.in_doubt()
+    }
+
+    fn log_e_healthy(&self) -> f64 {
+        if self.latency_seen {
+            self.not_worse_errors.log_e().min(self.not_worse_latency.log_e())
+        } else {
+            self.not_worse_errors.log_e()
+        }
+    }
 
     /// The verdict on all batches so far.
     pub fn verdict(&self) -> Verdict {
+        let decision = self.decision();
+        let metrics: Vec<MetricEvidence> = self.metrics.iter().map(|m| self.evidence(m)).collect();
+        let reason = match &self.called {
+            Some(called) => called.reason.clone(),
+            None => explain::uncalled(self, decision),
+        };
+        let log_e = self.log_e();
         Verdict {
-            decision: Decision::Inconclusive,
-            reason: "no traffic yet".to_owned(),
-            metrics: Vec::new(),
-            e_value: 1.0,
-            log_e: 0.0,
+            decision,
+            reason,
+            leading: self
+                .called
+                .as_ref()
+                .map_or_else(|| self.leading().map(|m| m.metric), |called| called.metric),
+            metrics,
+            e_value: finite_exp(log_e),
+            log_e,
             alpha: self.config.alpha,
-            alpha_left: self.config.alpha,
-            units_needed: None,
-            healthy_e_value: 1.0,
-            ratio_e_value: 1.0,
-            past: None,
-            called_at: None,
-            leading: None,
+            alpha_left: if self.called.is_some() {
+                0.0
+            } else {
+                self.config.alpha
+            },
+            units_needed: self.units_needed(),
+            healthy_e_value: finite_exp(self.log_e_healthy()),
+            ratio_e_value: finite_exp(self.ratio.log_e()),
+            past: self.past.as_ref().and_then(AgainstPast::evidence),
+            called_at: self.called_at(),
         }
     }
+
+    fn evidence(&self, m: &Compared) -> MetricEvidence {
+        let arm = |tally: Tally, latency: &LatencyHistogram| ArmEvidence {
+            units: tally.units,
+            bad: tally.bad,
+            rate: tally.rate(),
+            quantile_ms: m
+                .metric
+                .quantile()
+                .and_then(|q| latency.quantile_micros(q))
+                .map(|us| us / 1000.0),
+            quantile_interval_ms: m
+                .metric
+                .quantile()
+                .and_then(|q| quantile_interval(latency, q, INTERVAL_ALPHA))
+                .map(|(low, high)| (low / 1000.0, high / 1000.0)),
+        };
+        MetricEvidence {
+            metric: m.metric,
+            share: m.share,
+            baseline: arm(m.baseline, &self.baseline_latency),
+            candidate: arm(m.candidate, &self.candidate_latency),
+            effect: m.candidate.rate() - m.baseline.rate(),
+            interval: effect_interval(m.baseline, m.candidate, INTERVAL_ALPHA),
+            threshold_ms: m
+                .above
+                .map(|bucket| LatencyHistogram::lower_bound(bucket) as f64 / 1000.0),
+            e_value: finite_exp(m.process.log_e()),
+            log_e: m.process.log_e(),
+        }
+    }
+
+    fn leading(&self) -> Option<&Compared> {
+        let weight = |m: &Compared| m.share.ln() + m.process.log_e();
+        self.metrics.iter().max_by(|x, y| weight(x).total_cmp(&weight(y)))
+    }
+
+    /// Requests still expected at the rates seen: to a regression where a metric is worse by more than the
+    /// tolerance, else to healthy.
+    fn units_needed(&self) -> Option<u64> {
+        if self.decision() != Decision::Inconclusive || self.weight <= 0.0 || self.weight >= 1.0 {
+            return None;
+        }
+        let w = self.weight;
+        let missing = self.log_needed() - self.log_e();
+        let worse = self.metrics.iter().filter_map(|m| {
+            let (a, b) = (guess(m.baseline.rate()), guess(m.candidate.rate()));
+            if m.candidate.bad < 3 || b <= lifted(a, 1.0 + self.config.tolerance) {
+                return None;
+            }
+            let mean = (1.0 - w) * a + w * b;
+            Some(missing / (w * divergence(b, mean) + (1.0 - w) * divergence(a, mean)))
+        });
+        let regressed = worse.fold(f64::INFINITY, f64::min);
+        let open = |process: &NotWorse, rate: f64| {
+            ((1.0 / self.config.beta).ln() - process.log_e()).max(0.0) / process.growth(w, rate).max(1e-12)
+        };
+        let latency = self.history.threshold(0.95).filter(|_| self.latency_seen);
+        let healthy = open(&self.not_worse_errors, self.history.errors.value())
+            .max(latency.map_or(0.0, |(_, rate)| open(&self.not_worse_latency, rate)));
+        let units = if regressed.is_finite() { regressed } else { healthy };
+        (units < 1e15).then_some(units.ceil() as u64)
+    }
+}
+
+/// The views that [`explain`] words.
+impl Judge {
+    pub(super) fn leading_evidence(&self) -> Option<(MetricEvidence, Timestamp)> {
+        self.leading().map(|m| (self.evidence(m), m.onset))
+    }
+
+    pub(super) fn against_past(&self) -> Option<&AgainstPast> {
+        self.past.as_ref()
+    }
+
+    pub(super) fn ratio(&self) -> &Ratio {
+        &self.ratio
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn units(&self) -> (u64, u64) {
+        self.metrics
+            .first()
+            .map_or((0, 0), |m| (m.baseline.units, m.candidate.units))
+    }
+
+    pub(super) fn units_expected(&self) -> Option<u64> {
+        self.units_needed()
+    }
+}
+
+impl Compared {
+    fn add(&mut self, elapsed: f64, at: Timestamp, w: f64, history: &History, batch: &Batch) {
+        let (rate, count): (f64, &dyn Fn(&Outcomes) -> Tally) = match self.metric {
+            Metric::Errors => (history.errors.value(), &errors),
+            Metric::ClientErrors => (history.client_errors.value(), &client_errors),
+            Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
+                let quantile = self.metric.quantile().unwrap_or(0.5);
+                let silent = batch.baseline.latency.total() + batch.candidate.latency.total() == 0;
+                let Some((above, rate)) = history.threshold(quantile).filter(|_| !silent) else {
+                    return;
+                };
+                self.above = Some(above);
+                (rate, &move |outcomes: &Outcomes| slower(outcomes, above))
+            }
+        };
+        let (baseline, candidate) = (count(&batch.baseline), count(&batch.candidate));
+        if self.onset == Timestamp(0) || self.process.at_rest() {
+            self.onset = at;
+        }
+        self.process.compare(elapsed, w, rate, baseline, candidate);
+        self.baseline.add(baseline);
+        self.candidate.add(candidate);
+    }
+}
+
+/// Evidence as a number that JSON can carry.
+fn finite_exp(log_e: f64) -> f64 {
+    log_e.exp().min(f64::MAX)
 }

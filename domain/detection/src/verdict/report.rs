@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::Timestamp;
 
-use super::Metric;
+use super::{Metric, Tally};
 
 /// The answer to "is the candidate worse?".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +82,12 @@ pub struct PastEvidence {
     pub candidate_rate: f64,
     /// The holdback's rate in the same time.
     pub holdback_rate: f64,
+    /// The candidate's requests since evidence began to rise.
+    pub candidate: Tally,
+    /// The holdback's requests in the same time.
+    pub holdback: Tally,
+    /// The threshold in milliseconds, for latency metrics.
+    pub threshold_ms: Option<f64>,
     /// Evidence that the candidate is worse than the widened past.
     pub e_value: f64,
     /// Evidence that the holdback is worse than the same past: the cause is then shared.
