@@ -92,24 +92,22 @@ impl Default for Mixture {
         let lift = |odds, weight| Lift { odds, weight };
         Mixture {
             metrics: vec![
-                share(Metric::Errors, 0.5),
+                share(Metric::Errors, 0.55),
                 share(Metric::LatencyP50, 0.15),
-                share(Metric::LatencyP95, 0.15),
+                share(Metric::LatencyP95, 0.12),
                 share(Metric::LatencyP99, 0.1),
-                share(Metric::ClientErrors, 0.1),
+                share(Metric::ClientErrors, 0.08),
             ],
             lifts: vec![
                 lift(1.25, 0.06),
-                lift(1.5, 0.08),
-                lift(2.0, 0.12),
-                lift(3.0, 0.12),
-                lift(5.0, 0.12),
-                lift(10.0, 0.12),
-                lift(20.0, 0.1),
-                lift(50.0, 0.1),
-                lift(150.0, 0.08),
-                lift(500.0, 0.06),
-                lift(3_000.0, 0.04),
+                lift(1.6, 0.1),
+                lift(2.2, 0.16),
+                lift(4.0, 0.16),
+                lift(9.0, 0.17),
+                lift(25.0, 0.12),
+                lift(80.0, 0.14),
+                lift(400.0, 0.06),
+                lift(3_000.0, 0.03),
             ],
         }
     }

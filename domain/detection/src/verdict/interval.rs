@@ -71,7 +71,8 @@ pub(crate) fn effect_interval(baseline: Tally, candidate: Tally, alpha: f64) -> 
     (low - base_high, high - base_low)
 }
 
-/// The anytime-valid interval of a quantile in microseconds, out to bucket bounds; none when empty.
+/// The anytime-valid interval of a quantile in microseconds, out to bucket bounds; none while too little
+/// was seen to bound it from above.
 pub(crate) fn quantile_interval(
     histogram: &LatencyHistogram,
     quantile: f64,
@@ -84,20 +85,23 @@ pub(crate) fn quantile_interval(
         let tally = Tally::new(total, at_or_below);
         log_evidence(tally, quantile, strength * quantile, strength * (1.0 - quantile)) < limit
     };
+    // Between two buckets that hold something the count at or below stays the same, so the interval runs
+    // from where the count becomes plausible to where it no longer is.
+    let mut low = plausible(0).then_some(0.0);
     let mut below = 0;
-    let (mut low, mut high) = (None, None);
     for &(bucket, count) in histogram.buckets() {
         let with = below + count;
-        // The quantile may lie in this bucket if some count from `below` to `with` is plausible; the
-        // evidence is convex in the count, so its ends and the expected count decide.
         let expected = (quantile * total as f64).round() as u64;
-        if plausible(below) || plausible(with) || (below..=with).contains(&expected) {
-            low = low.or(Some(LatencyHistogram::lower_bound(bucket) as f64));
-            high = Some(LatencyHistogram::lower_bound(bucket + 1) as f64);
+        let inside = plausible(with) || (below..=with).contains(&expected);
+        if low.is_none() && inside {
+            low = Some(LatencyHistogram::lower_bound(bucket) as f64);
+        }
+        if with > expected && !plausible(with) {
+            return low.map(|low| (low, LatencyHistogram::lower_bound(bucket + 1) as f64));
         }
         below = with;
     }
-    low.zip(high)
+    None
 }
 
 #[cfg(test)]
@@ -124,7 +128,7 @@ mod tests {
                 let (low, high) = rate_interval(tally, 0.05);
                 missed |= !(low..=high).contains(&0.07);
                 histogram.record((random.f64() * 100_000.0) as u64);
-                let (low, high) = quantile_interval(&histogram, 0.9, 0.05).unwrap_or((0.0, 0.0));
+                let (low, high) = quantile_interval(&histogram, 0.9, 0.05).unwrap_or((0.0, f64::MAX));
                 lost |= !(low..=high).contains(&90_000.0);
             }
             rate_missed += u32::from(missed);
@@ -138,6 +142,10 @@ mod tests {
     fn intervals_narrow() {
         let (low, high) = rate_interval(Tally::new(10_000, 100), 0.05);
         assert!(low > 0.006 && high < 0.015, "{low} {high}");
+        let mut histogram = LatencyHistogram::default();
+        (0..5_000).for_each(|i| histogram.record(i * 20));
+        let (low, high) = quantile_interval(&histogram, 0.9, 0.05).unwrap_or_default();
+        assert!(low > 82_000.0 && high < 98_500.0, "{low} {high}");
         assert_eq!(rate_interval(Tally::new(50, 0), 0.05).0, 0.0);
         assert_eq!(rate_interval(Tally::new(50, 50), 0.05).1, 1.0);
     }

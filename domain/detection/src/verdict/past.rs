@@ -115,15 +115,18 @@ impl AgainstPast {
         }
     }
 
-    /// ln of the evidence that may act now: metrics whose cause is, or may be, shared count as nothing.
+    /// ln of the evidence that may act now: metrics whose cause may be shared count as nothing, and so do
+    /// all of them once one is known to share its cause.
     pub(crate) fn log_e_acting(&self) -> f64 {
-        let acting = |m: &&Against| matches!(self.shared(m), SharedCause::No | SharedCause::NoHoldback);
-        log_sum(
-            self.metrics
-                .iter()
-                .filter(acting)
-                .map(|m| m.log_share + m.candidate.log_e()),
-        )
+        if self.cause_is_shared() {
+            return f64::NEG_INFINITY;
+        }
+        let acting = self.metrics.iter().filter(|m| self.acts(m));
+        log_sum(acting.map(|m| m.log_share + m.candidate.log_e()))
+    }
+
+    fn acts(&self, metric: &Against) -> bool {
+        matches!(self.shared(metric), SharedCause::No | SharedCause::NoHoldback)
     }
 
     /// ln of the evidence against the candidate, whoever else suffers.
@@ -133,9 +136,11 @@ impl AgainstPast {
 
     /// Whether the candidate is worse than the past and the holdback suffers with it.
     pub(crate) fn cause_is_shared(&self) -> bool {
-        self.leading().is_some_and(|m| {
-            m.log_share + m.candidate.log_e() >= self.log_needed && self.shared(m) == SharedCause::Yes
-        })
+        let crossed = |m: &&Against| m.log_share + m.candidate.log_e() >= self.log_needed;
+        self.metrics
+            .iter()
+            .filter(crossed)
+            .any(|m| self.shared(m) == SharedCause::Yes)
     }
 
     /// Whether the candidate is worse than the past and the holdback has not yet shown who is at fault.
@@ -146,9 +151,22 @@ impl AgainstPast {
                 .is_some_and(|m| self.shared(m) == SharedCause::Open)
     }
 
+    /// The metric with the most evidence; of those that may act, or of those that share their cause, when
+    /// that is what decides.
     fn leading(&self) -> Option<&Against> {
         let weight = |m: &Against| m.log_share + m.candidate.log_e();
-        self.metrics.iter().max_by(|x, y| weight(x).total_cmp(&weight(y)))
+        let shared = self.cause_is_shared();
+        let crossed = |m: &&Against| weight(m) >= self.log_needed;
+        let decides = |m: &&Against| {
+            if shared {
+                self.shared(m) == SharedCause::Yes
+            } else {
+                self.acts(m)
+            }
+        };
+        let most = |x: &&Against, y: &&Against| weight(x).total_cmp(&weight(y));
+        let deciding = self.metrics.iter().filter(crossed).filter(decides).max_by(most);
+        deciding.or_else(|| self.metrics.iter().max_by(most))
     }
 
     /// When the leading metric's trouble began.

@@ -21,7 +21,7 @@ use super::Lift;
 /// Rates are guessed no nearer to 0 or 1 than this.
 const RATE_MIN: f64 = 1e-4;
 /// Share of the mean that starts with the first batch; the rest is for later starts.
-const START_SHARE: f64 = 0.75;
+const START_SHARE: f64 = 0.85;
 /// Half of what is kept for later starts is spent in this many seconds.
 const RESERVE_SECONDS_HALF: f64 = 15.0;
 
@@ -140,9 +140,9 @@ impl Process {
         self.log_e
     }
 
-    /// Whether nothing speaks for a lift: the evidence is about what it was set aside for later.
+    /// Whether nothing speaks for a lift: what is seen is what chance alone would show.
     pub(crate) fn at_rest(&self) -> bool {
-        self.log_e < (2.0 * self.reserve).ln()
+        self.log_e <= 0.0
     }
 
     /// Multiplies each lift by its factor (`log_factor` of its odds) for a batch that ended `elapsed`

@@ -42,7 +42,7 @@ pub struct ArmEvidence {
     pub rate: f64,
     /// The quantile itself in milliseconds, for latency metrics.
     pub quantile_ms: Option<f64>,
-    /// Anytime-valid 95 % interval of that quantile in milliseconds.
+    /// Anytime-valid 95 % interval of that quantile in milliseconds; none until there is enough to bound it.
     pub quantile_interval_ms: Option<(f64, f64)>,
 }
 
