@@ -190,3 +190,62 @@ async fn insert(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use trimtab_model::{Actor, Timestamp};
+
+    use super::*;
+    use crate::NewEvent;
+
+    fn group(bytes: usize) -> Vec<Vec<Group>> {
+        let body = serde_json::json!("x".repeat(bytes));
+        let event = NewEvent::new("s", "a", Timestamp(1), Actor::trimtab(), body);
+        let drafts = vec![Draft::check(event).unwrap()];
+        vec![vec![Group {
+            stream: "s".to_owned(),
+            expected: Expected::Any,
+            drafts,
+        }]]
+    }
+
+    async fn append(writer: &mut Writer, bytes: usize) -> Outcome {
+        let (done, outcome) = oneshot::channel();
+        let append = Append {
+            groups: group(bytes).remove(0),
+            done,
+        };
+        writer.commit(vec![append]).await;
+        outcome.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let mut connection = schema::open_writer(&path).await.unwrap();
+        // SQLite answers a file over its page limit as it answers a full disk.
+        sqlx::query("PRAGMA max_page_count = 20")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let (position, watched) = watch::channel(0);
+        let lock = Lock::take(&path).unwrap();
+        let mut writer = Writer::new(path.clone(), connection, position, lock);
+        assert_eq!(append(&mut writer, 100).await.unwrap()[0].position, 1);
+        let error = append(&mut writer, 500_000).await.unwrap_err();
+        assert_eq!(error, JournalError::Full { path: path.clone() });
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(*watched.borrow(), 1);
+        // The limit belonged to that connection; a new one is the room that somebody made.
+        let stored = append(&mut writer, 500_000).await.unwrap();
+        assert_eq!(
+            (stored[0].position, stored[0].sequence),
+            (2, 2),
+            "the failed append left no trace"
+        );
+        assert_eq!(*watched.borrow(), 2);
+    }
+}
