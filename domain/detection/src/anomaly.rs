@@ -108,6 +108,58 @@ pub struct Anomaly {
     pub text: String,
 }
 
+/// Where findings belong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The service concerned.
+    pub service: Option<ServiceName>,
+    /// The environment concerned.
+    pub environment: Option<EnvironmentName>,
+    /// The release that is suspected.
+    pub release: Option<ReleaseId>,
+}
+
+impl Scope {
+    /// An anomaly of this scope, still without its subject and numbers.
+    pub fn anomaly(&self, signal: Signal, kind: Kind, at: Timestamp, onset: Timestamp) -> Anomaly {
+        Anomaly {
+            at,
+            onset: onset.min(at),
+            signal,
+            kind,
+            service: self.service.clone(),
+            environment: self.environment.clone(),
+            release: self.release.clone(),
+            subject: String::new(),
+            score: 0.0,
+            observed: 0.0,
+            expected: 0.0,
+            unit: String::new(),
+            text: String::new(),
+        }
+    }
+}
+
+impl Anomaly {
+    /// This anomaly with its subject, score, numbers (observed, expected, unit) and sentence.
+    pub fn with(self, subject: String, score: f64, numbers: (f64, f64, &str), text: String) -> Self {
+        Anomaly {
+            subject,
+            score: score.clamp(0.0, 1.0),
+            observed: numbers.0,
+            expected: numbers.1,
+            unit: numbers.2.to_owned(),
+            text,
+            ..self
+        }
+    }
+}
+
+/// A score from the logarithm of evidence: 0.5 at evidence of 100, towards 1 beyond.
+pub(crate) fn score_of(log_e: f64) -> f64 {
+    1.0 - 0.5f64.powf(log_e.max(0.0) / 100f64.ln())
+}
+
 /// What sort of problem it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Class;
+use crate::templates::TemplateId;
 use crate::verdict::Mixture;
 
 /// A log template that came with an incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnownTemplate {
     /// The template's stable id.
-    pub id: String,
+    pub id: TemplateId,
     /// Its text.
     pub text: String,
     /// The class of the incident it came with.

@@ -5,11 +5,13 @@
 //!
 //! - [`verdict`]: is the candidate release worse than the current one? Safe to ask after every batch.
 //! - [`anomaly`]: the one shape in which every detector reports.
+//! - [`templates`]: which kinds of log lines a release brings or multiplies.
 //! - [`learning`]: what closed incidents change, shown before it is accepted.
 
 pub mod anomaly;
 pub mod learning;
+pub mod templates;
 pub mod verdict;
 mod words;
 
-pub use anomaly::{Anomaly, Class, Kind, Signal};
+pub use anomaly::{Anomaly, Class, Kind, Scope, Signal};
