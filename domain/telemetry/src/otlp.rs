@@ -25,6 +25,7 @@ use crate::Batch;
 
 pub use exponential::{EXPONENT_MAX, EXPONENT_MIN};
 pub use metric_name::{label_name, metric_name};
+pub(crate) use rows::cut;
 pub use temporality::{DELTA_SERIES_MAX, DeltaKeeper};
 
 /// Longest body of a log record in bytes; longer ones are cut.
