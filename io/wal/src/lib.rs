@@ -10,6 +10,7 @@ mod frame;
 mod segment;
 mod writer;
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,6 +90,12 @@ pub struct Wal<T, R> {
     _lock: File,
 }
 
+impl<T, R> fmt::Debug for Wal<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wal({})", self.dir.display())
+    }
+}
+
 impl<T: Send + 'static, R: Send + 'static> Wal<T, R> {
     /// Opens the log in `dir` (made if missing), replays it, and starts the writer.
     ///
@@ -157,50 +164,55 @@ impl<T: Send + 'static, R: Send + 'static> Wal<T, R> {
                 queued_bytes: self.queued_bytes(),
             });
         };
-        self.ask(|done| {
+        let answer = self.send(|done| {
             Request::Append(Entry {
                 payload,
                 value,
                 done,
                 permit,
             })
-        })
-        .await
+        })?;
+        answer.await.map_err(|_| self.closed())?
     }
 
-    /// Ends the current segment. `at_boundary(checkpoint)` runs on the writer's thread when all that was
+    /// Ends the current segment; waits, so it must not be called from async code. `at_boundary(checkpoint)` runs on the writer's thread when all that was
     /// appended is applied and nothing else is; the checkpoint, also returned, is the sequence of the
     /// next frame.
     ///
     /// # Errors
     /// The next segment cannot be made; then `at_boundary` does not run.
-    pub async fn rotate(&self, at_boundary: impl FnOnce(u64) + Send + 'static) -> Result<u64, WalError> {
-        self.ask(|done| Request::Rotate {
+    pub fn rotate(&self, at_boundary: impl FnOnce(u64) + Send + 'static) -> Result<u64, WalError> {
+        let answer = self.send(|done| Request::Rotate {
             at_boundary: Box::new(at_boundary),
             done,
-        })
-        .await
+        })?;
+        answer.blocking_recv().map_err(|_| self.closed())?
     }
 
     /// Removes the segments whose frames all lie before `sequence`, a checkpoint of [`Wal::rotate`].
+    /// Waits, so it must not be called from async code.
     ///
     /// # Errors
     /// A segment cannot be removed.
-    pub async fn discard_before(&self, sequence: u64) -> Result<(), WalError> {
-        self.ask(|done| Request::DiscardBefore { sequence, done }).await
+    pub fn discard_before(&self, sequence: u64) -> Result<(), WalError> {
+        let answer = self.send(|done| Request::DiscardBefore { sequence, done })?;
+        answer.blocking_recv().map_err(|_| self.closed())?
     }
 
-    async fn ask<X>(
+    fn send<X>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<X, WalError>>) -> Request<T, R>,
-    ) -> Result<X, WalError> {
-        let closed = || WalError::Closed {
-            path: self.dir.clone(),
-        };
+    ) -> Result<oneshot::Receiver<Result<X, WalError>>, WalError> {
         let (done, answer) = oneshot::channel();
-        let sender = self.requests.as_ref().ok_or_else(closed)?;
-        sender.send(request(done)).map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        let sender = self.requests.as_ref().ok_or_else(|| self.closed())?;
+        sender.send(request(done)).map_err(|_| self.closed())?;
+        Ok(answer)
+    }
+
+    fn closed(&self) -> WalError {
+        WalError::Closed {
+            path: self.dir.clone(),
+        }
     }
 
     fn queued_bytes(&self) -> usize {

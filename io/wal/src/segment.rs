@@ -122,10 +122,7 @@ pub(crate) struct Recovered {
 }
 
 /// Reads all segments in order, hands every entry to `replay`, and cuts the torn end of the last.
-pub(crate) fn recover(
-    dir: &Path,
-    replay: Replay<'_>,
-) -> Result<Recovered, WalError> {
+pub(crate) fn recover(dir: &Path, replay: Replay<'_>) -> Result<Recovered, WalError> {
     let paths = list(dir)?;
     let mut closed = Vec::new();
     let mut next_sequence = 0;
