@@ -14,6 +14,7 @@ mod log_record;
 mod matcher;
 pub mod otlp;
 pub mod prometheus;
+pub mod promql;
 mod sample;
 mod shared;
 mod span;
