@@ -1,8 +1,8 @@
-//! The labels that say where a series comes from, written over what the sender claims.
+//! The labels and attributes that say where a row comes from, written over what the sender claims.
 
 use trimtab_model::Identity;
 
-use crate::{Labels, Sample};
+use crate::{Attributes, Labels, Sample};
 
 /// The labels that only Trimtab writes. A label of that name from the sender gets `exported_` before
 /// its name, as Prometheus does when it scrapes.
@@ -46,4 +46,27 @@ pub fn stamped_sample(
         at_ms,
         value,
     }
+}
+
+/// An identity as attributes by OpenTelemetry's semantic conventions: the release is the service's
+/// version; what has no convention begins with `trimtab.`.
+pub fn identity_attributes(identity: &Identity) -> Attributes {
+    let known = [
+        ("service.name", identity.service.as_ref().map(|n| n.as_str())),
+        ("service.version", identity.release.as_ref().map(|n| n.as_str())),
+        (
+            "service.instance.id",
+            identity.instance.as_ref().map(|n| n.as_str()),
+        ),
+        (
+            "deployment.environment.name",
+            identity.environment.as_ref().map(|n| n.as_str()),
+        ),
+        ("trimtab.rollout", identity.rollout.as_ref().map(|n| n.as_str())),
+        ("trimtab.cohort", identity.cohort.map(|arm| arm.as_str())),
+    ];
+    known
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text?.into())))
+        .collect()
 }

@@ -22,7 +22,7 @@ mod span;
 pub use attributes::{AttributeValue, Attributes};
 pub use batch::Batch;
 pub use event::Event;
-pub use identity_labels::{IDENTITY_LABELS, stamped_sample};
+pub use identity_labels::{IDENTITY_LABELS, identity_attributes, stamped_sample};
 pub use ids::{IdError, SpanId, TraceId};
 pub use labels::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelError, Labels, METRIC_NAME};
 pub use log_record::{Level, LogRecord};

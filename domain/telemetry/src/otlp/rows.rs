@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use trimtab_model::Identity;
 
 use super::{AHEAD_MS_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, NAME_BYTES_MAX};
-use crate::{AttributeValue, Attributes};
+use crate::{AttributeValue, Attributes, identity_attributes};
 
 /// Cuts a text to at most `bytes_max` bytes between characters.
 pub(crate) fn cut(text: &mut String, bytes_max: usize, cuts: &mut u64) {
@@ -86,25 +86,7 @@ pub(super) fn resource(resource: Option<Resource>, identity: &Identity, cuts: &m
             stamped.remove(claim);
         }
     }
-    let known = [
-        ("service.name", identity.service.as_ref().map(|n| n.as_str())),
-        ("service.version", identity.release.as_ref().map(|n| n.as_str())),
-        (
-            "service.instance.id",
-            identity.instance.as_ref().map(|n| n.as_str()),
-        ),
-        (
-            "deployment.environment.name",
-            identity.environment.as_ref().map(|n| n.as_str()),
-        ),
-        ("trimtab.rollout", identity.rollout.as_ref().map(|n| n.as_str())),
-        ("trimtab.cohort", identity.cohort.map(|arm| arm.as_str())),
-    ];
-    for (name, text) in known {
-        if let Some(text) = text {
-            stamped.insert(name.to_owned(), text.into());
-        }
-    }
+    stamped.extend(identity_attributes(identity));
     Arc::new(stamped)
 }
 
