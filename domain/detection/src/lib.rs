@@ -6,10 +6,13 @@
 //! - [`verdict`]: is the candidate release worse than the current one? Safe to ask after every batch.
 //! - [`anomaly`]: the one shape in which every detector reports.
 //! - [`templates`]: which kinds of log lines a release brings or multiplies.
+//! - [`spans`]: which calls became slow, fail, are new or are gone.
 //! - [`learning`]: what closed incidents change, shown before it is accepted.
 
 pub mod anomaly;
+mod evidence;
 pub mod learning;
+pub mod spans;
 pub mod templates;
 pub mod verdict;
 mod words;

@@ -12,9 +12,10 @@ use trimtab_model::{Arm, Timestamp};
 
 use super::{Miner, TemplateId, similarity};
 use crate::anomaly::{Anomaly, Kind, Scope, Signal, score_of};
+use crate::evidence::rise;
 use crate::learning::KnownTemplate;
 use crate::verdict::Mixture;
-use crate::verdict::process::{Process, Tally, guess};
+use crate::verdict::process::{Process, Tally};
 use crate::words::{count, cut, percent};
 
 /// Severity numbers as OpenTelemetry counts: warnings begin here.
@@ -184,7 +185,7 @@ impl Watch {
         let template = self.miner.template(number)?;
         let first_at = track.first_at?;
         let against_past = if self.past >= KNOWN_LINES_MIN {
-            share_evidence(
+            rise(
                 Tally::new(self.past, track.past),
                 Tally::new(self.candidate, track.candidate),
             )
@@ -266,19 +267,6 @@ impl Track {
             arms: Process::new(&Mixture::default().lifts),
         }
     }
-}
-
-/// ln of the evidence that a share of lines rose over its past, by Schwarz's approximation of the
-/// beta-binomial mixture; zero when it did not rise.
-fn share_evidence(past: Tally, now: Tally) -> f64 {
-    let low = guess((past.bad as f64 + 0.5) / (past.units as f64 + 1.0));
-    let share = guess(now.rate());
-    if share <= low || now.units == 0 {
-        return 0.0;
-    }
-    let pooled = guess((past.bad + now.bad) as f64 / (past.units + now.units).max(1) as f64);
-    let gained = now.log_ratio(share, pooled) + past.log_ratio(low, pooled);
-    (gained - 0.5 * (now.units as f64).ln()).max(0.0)
 }
 
 #[cfg(test)]
