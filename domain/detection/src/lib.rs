@@ -10,8 +10,14 @@
 //! - [`learning`]: what closed incidents change, shown before it is accepted.
 
 pub mod anomaly;
+pub mod causes;
+pub mod changes;
+pub mod classify;
 mod evidence;
+pub mod fusion;
+pub mod health;
 pub mod learning;
+pub mod severity;
 pub mod spans;
 pub mod templates;
 pub mod verdict;
