@@ -1,0 +1,280 @@
+//! The way back, the same for every strategy: baseline warm, weight zero in force, drained,
+//! quarantined, stopped, told.
+
+use trimtab_model::{IncidentId, Timestamp, Weight};
+
+use crate::{
+    Cause, End, Event, Outcome, Phase, Plan, State, TimerName, Traffic,
+    machine::{STUCK_ATTEMPTS, again, again_later, announce, answers, enter},
+};
+
+/// Settles that the candidate goes back, and begins.
+pub(crate) fn roll_back(plan: &Plan, state: State, cause: Cause, at: Timestamp) -> State {
+    let condemned = State {
+        cause: Some(cause),
+        protection: None,
+        ..state
+    };
+    withdraw(plan, condemned, at)
+}
+
+/// Takes traffic off the candidate: what follows depends on whether the cause is settled.
+pub(crate) fn withdraw(plan: &Plan, state: State, at: Timestamp) -> State {
+    let going = State {
+        paused: None,
+        watch: None,
+        ..state
+    };
+    // Deployed is not what the team should hear now.
+    let going = match going.phase {
+        Phase::Announcing { .. } => State {
+            owed: Vec::new(),
+            ..going
+        },
+        _ => going,
+    };
+    if going.traffic.is_off() {
+        withdrawn(going, at)
+    } else if plan.previous().is_some() && !going.baseline_warm {
+        enter(going, Phase::Restoring, at)
+    } else {
+        let off = State {
+            traffic: Traffic {
+                weight: Weight::ZERO,
+                acknowledged: false,
+            },
+            ..going
+        };
+        enter(off, Phase::Withdrawing, at)
+    }
+}
+
+fn withdrawn(state: State, at: Timestamp) -> State {
+    match &state.cause {
+        Some(_) if state.exposed => enter(state, Phase::DrainingCandidate, at),
+        Some(_) => drained(state, at),
+        None if state.protection.as_ref().is_some_and(|p| p.cleared) => go_anew(state, at),
+        None => enter(state, Phase::Protected, at),
+    }
+}
+
+fn drained(state: State, at: Timestamp) -> State {
+    match &state.cause {
+        Some(cause) if cause.quarantines() => enter(state, Phase::Quarantining, at),
+        Some(_) | None => enter(state, Phase::Stopping, at),
+    }
+}
+
+fn stopped(state: State, at: Timestamp) -> State {
+    let reason = state.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+    let end = if state.exposed {
+        End::RolledBack { reason }
+    } else {
+        End::Failed { reason }
+    };
+    announce(state, end, at)
+}
+
+/// Folds a result into a phase of the way back.
+pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> State {
+    match (state.phase.clone(), event) {
+        (
+            Phase::Restoring,
+            Event::Started {
+                at,
+                release,
+                generation,
+                outcome,
+            },
+        ) if answers(&state, generation) && Some(&release) == plan.previous() => match outcome {
+            Outcome::Done => {
+                let warm = State {
+                    baseline_warm: true,
+                    ..state
+                };
+                withdraw(plan, warm, at)
+            }
+            Outcome::Failed { .. } => again_later(state, at),
+        },
+        (
+            Phase::Withdrawing,
+            Event::Shifted {
+                at,
+                generation,
+                outcome,
+            },
+        ) if answers(&state, generation) => match outcome {
+            Outcome::Done => {
+                let off = State {
+                    traffic: Traffic {
+                        weight: Weight::ZERO,
+                        acknowledged: true,
+                    },
+                    ..state
+                };
+                withdrawn(off, at)
+            }
+            Outcome::Failed { .. } => again_later(state, at),
+        },
+        (
+            Phase::DrainingCandidate,
+            Event::Drained {
+                at,
+                release,
+                generation,
+                ..
+            },
+        ) if answers(&state, generation) && release == plan.candidate => drained(state, at),
+        (
+            Phase::Quarantining,
+            Event::Quarantined {
+                at,
+                generation,
+                outcome,
+            },
+        ) if answers(&state, generation) => match outcome {
+            Outcome::Done => enter(state, Phase::Stopping, at),
+            Outcome::Failed { .. } => again_later(state, at),
+        },
+        (
+            Phase::Stopping,
+            Event::Stopped {
+                at,
+                release,
+                generation,
+                outcome,
+            },
+        ) if answers(&state, generation) && release == plan.candidate => match outcome {
+            Outcome::Failed { .. } if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
+            // Off traffic either way; instances left over are the runtime's to report.
+            Outcome::Done | Outcome::Failed { .. } => stopped(state, at),
+        },
+        (
+            _,
+            Event::TimerFired {
+                at,
+                name: TimerName::Retry,
+                generation,
+            },
+        ) if generation == state.generation && state.retry_at.is_some() => again(state, at),
+        (
+            phase,
+            Event::TimerFired {
+                at,
+                name: TimerName::Deadline,
+                generation,
+            },
+        ) if answers(&state, generation) => outlasted(plan, state, phase, at),
+        // Answers to other phases and generations. The rest is the guards'.
+        (
+            _,
+            Event::Started { .. }
+            | Event::Tested { .. }
+            | Event::Shifted { .. }
+            | Event::HealthChecked { .. }
+            | Event::Observed { .. }
+            | Event::Drained { .. }
+            | Event::Stopped { .. }
+            | Event::Quarantined { .. }
+            | Event::Notified { .. }
+            | Event::TimerFired { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Promoted { .. }
+            | Event::Aborted { .. }
+            | Event::RolledBack { .. }
+            | Event::Protected { .. }
+            | Event::Condemned { .. }
+            | Event::Cleared { .. }
+            | Event::Superseded { .. },
+        ) => state,
+    }
+}
+
+/// A phase of the way back outlasted its limit. What must happen is tried until it does.
+fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
+    match phase {
+        Phase::Restoring | Phase::Withdrawing | Phase::Quarantining => again(state, at),
+        Phase::Protected => {
+            let cause = match &state.protection {
+                Some(protection) => match &protection.incident {
+                    Some(incident) => Cause::NotCleared {
+                        incident: incident.clone(),
+                        reason: protection.reason.clone(),
+                    },
+                    None => Cause::Regressed {
+                        reason: protection.reason.trim_start_matches("regression: ").to_owned(),
+                    },
+                },
+                None => Cause::TimedOut {
+                    reason: state.describe(),
+                },
+            };
+            roll_back(plan, state, cause, at)
+        }
+        // What is left in flight after the limit is cut: the drain limit is the plan's.
+        Phase::DrainingCandidate => drained(state, at),
+        Phase::Stopping if state.attempt < STUCK_ATTEMPTS => again(state, at),
+        Phase::Stopping => stopped(state, at),
+        Phase::Announcing { end } => {
+            let told = State {
+                owed: Vec::new(),
+                ..state
+            };
+            enter(told, Phase::Ended { end }, at)
+        }
+        Phase::Starting
+        | Phase::Testing
+        | Phase::Shifting { .. }
+        | Phase::Checking { .. }
+        | Phase::Watching { .. }
+        | Phase::Asking { .. }
+        | Phase::Finishing
+        | Phase::DrainingBaseline
+        | Phase::Lingering
+        | Phase::Decommissioning
+        | Phase::Ended { .. } => state,
+    }
+}
+
+/// The incident in charge found the candidate well: it goes forward anew.
+pub(crate) fn cleared(state: State, by: &IncidentId, at: Timestamp) -> State {
+    let in_charge = state
+        .protection
+        .as_ref()
+        .is_some_and(|protection| protection.incident.as_ref() == Some(by));
+    if !in_charge || state.cause.is_some() {
+        return state;
+    }
+    match state.phase {
+        Phase::Protected => go_anew(state, at),
+        // Traffic is still leaving the candidate: half a shift is no place to turn round.
+        _ => {
+            let mut next = state;
+            if let Some(protection) = &mut next.protection {
+                protection.cleared = true;
+            }
+            next
+        }
+    }
+}
+
+fn go_anew(state: State, at: Timestamp) -> State {
+    let anew = State {
+        protection: None,
+        cleared: (state.cleared + 1).min(2),
+        ..state
+    };
+    enter(anew, Phase::Starting, at)
+}
+
+/// Ends an announced rollout once nothing is owed to the team.
+pub(crate) fn end_when_told(state: State, at: Timestamp) -> State {
+    match &state.phase {
+        Phase::Announcing { end } if state.owed.is_empty() => {
+            let end = end.clone();
+            enter(state, Phase::Ended { end }, at)
+        }
+        _ => state,
+    }
+}

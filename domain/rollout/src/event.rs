@@ -1,0 +1,176 @@
+//! What happened to a rollout.
+
+use serde::{Deserialize, Serialize};
+use trimtab_model::{Actor, Generation, IncidentId, ReleaseId, RolloutId, Timestamp};
+
+use crate::{Notice, TimerName};
+
+/// How an effect ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done; for tests and health checks: passed, healthy.
+    Done,
+    /// Not done; for tests and health checks: failed, unhealthy.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// What was seen of candidate against baseline.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Verdict {
+    /// The candidate is not worse by what matters; said at the end of a watch, or before.
+    Healthy,
+    /// The candidate is worse; said as soon as the evidence is there.
+    Regressed {
+        /// The evidence, for people.
+        reason: String,
+    },
+    /// The watch ended without evidence for either.
+    Inconclusive {
+        /// What is lacking, for people.
+        reason: String,
+    },
+}
+
+/// What happened; results name the generation of the effect that they answer, and answers to older
+/// ones change nothing. Commands of people name who.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "at, by, generation, release and outcome mean the same in each variant"
+)]
+pub enum Event {
+    /// The instances of `release` run and are healthy, or do not.
+    Started {
+        at: Timestamp,
+        release: ReleaseId,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// The off-traffic tests ended.
+    Tested {
+        at: Timestamp,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// Every proxy has the weight in force, or it is not known that they have.
+    Shifted {
+        at: Timestamp,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// The health check of the candidate ended.
+    HealthChecked {
+        at: Timestamp,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// The verdict of a watch. `round` counts the extensions; a regression counts from any round.
+    Observed {
+        at: Timestamp,
+        generation: Generation,
+        round: u32,
+        verdict: Verdict,
+    },
+    /// No request is in flight on `release`, or the drain limit passed; `in_flight` says what was left.
+    Drained {
+        at: Timestamp,
+        release: ReleaseId,
+        generation: Generation,
+        in_flight: u64,
+    },
+    /// The instances of `release` are stopped, or are not.
+    Stopped {
+        at: Timestamp,
+        release: ReleaseId,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// The release is on record as known bad, by its digest.
+    Quarantined {
+        at: Timestamp,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// The notice is in the outbox.
+    Notified {
+        at: Timestamp,
+        what: Notice,
+        generation: Generation,
+    },
+    /// A timer's time has come.
+    TimerFired {
+        at: Timestamp,
+        name: TimerName,
+        generation: Generation,
+    },
+    /// Finish what is under way, then hold. Guards keep working.
+    Paused { at: Timestamp, by: Actor },
+    /// Go on after a pause.
+    Resumed { at: Timestamp, by: Actor },
+    /// A person takes the verdict upon themselves: all traffic to the candidate now. Counts while the
+    /// candidate is watched or a person was asked.
+    Promoted { at: Timestamp, by: Actor },
+    /// Stop trying: back to the baseline, without a quarantine.
+    Aborted { at: Timestamp, by: Actor },
+    /// A person condemns the candidate: back to the baseline, with a quarantine.
+    RolledBack {
+        at: Timestamp,
+        by: Actor,
+        reason: String,
+    },
+    /// An incident takes charge: traffic off the candidate at once, its instances stay warm until
+    /// [`Event::Condemned`] or [`Event::Cleared`].
+    Protected {
+        at: Timestamp,
+        incident: IncidentId,
+        reason: String,
+    },
+    /// The incident found the candidate bad: roll back and quarantine.
+    Condemned {
+        at: Timestamp,
+        incident: IncidentId,
+        reason: String,
+    },
+    /// The incident found the candidate well: it goes forward anew, with evidence started anew.
+    Cleared {
+        at: Timestamp,
+        incident: IncidentId,
+        by: Actor,
+        reason: String,
+    },
+    /// A newer rollout of the service takes over: back to the baseline, without a quarantine.
+    Superseded { at: Timestamp, by: RolloutId },
+}
+
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Event::Started { at, .. }
+            | Event::Tested { at, .. }
+            | Event::Shifted { at, .. }
+            | Event::HealthChecked { at, .. }
+            | Event::Observed { at, .. }
+            | Event::Drained { at, .. }
+            | Event::Stopped { at, .. }
+            | Event::Quarantined { at, .. }
+            | Event::Notified { at, .. }
+            | Event::TimerFired { at, .. }
+            | Event::Paused { at, .. }
+            | Event::Resumed { at, .. }
+            | Event::Promoted { at, .. }
+            | Event::Aborted { at, .. }
+            | Event::RolledBack { at, .. }
+            | Event::Protected { at, .. }
+            | Event::Condemned { at, .. }
+            | Event::Cleared { at, .. }
+            | Event::Superseded { at, .. } => *at,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What works in every phase: commands of people, guards, notices.
+
+use trimtab_model::Timestamp;
+
+use crate::{
+    Cause, Event, OnRegressed, Phase, Plan, Protection, State, Verdict, backward, forward,
+    machine::{enter, millis},
+    state::Pause,
+};
+
+/// Applies the events that do not depend on the phase's own work, and hands back the others.
+pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Box<(State, Event)>> {
+    match event {
+        Event::Observed {
+            at,
+            generation,
+            verdict: Verdict::Regressed { reason },
+            ..
+        } => Ok(regressed(plan, state, generation, reason, at)),
+        Event::Protected { at, incident, reason } => Ok(protect(plan, state, incident, reason, at)),
+        Event::Condemned { at, incident, reason } => {
+            Ok(condemn(plan, state, Cause::Condemned { incident, reason }, at))
+        }
+        Event::RolledBack { at, by, reason } => {
+            Ok(condemn(plan, state, Cause::RolledBack { by, reason }, at))
+        }
+        Event::Aborted { at, by } => Ok(match state.cause {
+            None => backward::roll_back(plan, state, Cause::Aborted { by }, at),
+            Some(_) => state,
+        }),
+        Event::Superseded { at, by } => Ok(superseded(plan, state, by, at)),
+        Event::Cleared { at, incident, .. } => Ok(backward::cleared(state, &incident, at)),
+        Event::Paused { at, by } => Ok(pause(state, by, at)),
+        Event::Resumed { at, .. } => Ok(resume(plan, state, at)),
+        Event::Promoted { at, by } => Ok(forward::promote(plan, state, by, at)),
+        Event::Notified { at, what, generation } => {
+            let mut next = state;
+            next.owed
+                .retain(|owed| owed.what != what || owed.generation != generation);
+            Ok(backward::end_when_told(next, at))
+        }
+        Event::TimerFired { at, generation, .. } if state.ready && generation == state.generation => {
+            let hours = millis(plan.limits.pause_ms).as_secs() / 3600;
+            let reason = format!("the pause lasted over {hours} h");
+            Ok(backward::roll_back(plan, state, Cause::TimedOut { reason }, at))
+        }
+        Event::Started { .. }
+        | Event::Tested { .. }
+        | Event::Shifted { .. }
+        | Event::HealthChecked { .. }
+        | Event::Observed { .. }
+        | Event::Drained { .. }
+        | Event::Stopped { .. }
+        | Event::Quarantined { .. }
+        | Event::TimerFired { .. } => Err(Box::new((state, event))),
+    }
+}
+
+/// B.BG8: traffic leaves the candidate at once, whatever follows.
+fn regressed(
+    plan: &Plan,
+    state: State,
+    generation: trimtab_model::Generation,
+    reason: String,
+    at: Timestamp,
+) -> State {
+    let current = state
+        .watch
+        .as_ref()
+        .is_some_and(|watch| watch.generation == generation);
+    if !current || state.cause.is_some() || state.protection.is_some() {
+        return state;
+    }
+    // A candidate that a restart had cured and that regresses again is not worth a second restart.
+    let restart_is_worth_it = state.cleared == 0 && plan.previous().is_some();
+    match plan.strategy.on_regressed() {
+        OnRegressed::Protect if restart_is_worth_it => {
+            let protection = Protection {
+                incident: None,
+                reason: format!("regression: {reason}"),
+                cleared: false,
+            };
+            let held = State {
+                protection: Some(protection),
+                ..state
+            };
+            backward::withdraw(plan, held, at)
+        }
+        OnRegressed::Protect | OnRegressed::RollBack => {
+            backward::roll_back(plan, state, Cause::Regressed { reason }, at)
+        }
+    }
+}
+
+fn protect(
+    plan: &Plan,
+    state: State,
+    incident: trimtab_model::IncidentId,
+    reason: String,
+    at: Timestamp,
+) -> State {
+    if state.cause.is_some() {
+        return state;
+    }
+    match &state.protection {
+        None => {
+            let protection = Protection {
+                incident: Some(incident),
+                reason,
+                cleared: false,
+            };
+            let held = State {
+                protection: Some(protection),
+                ..state
+            };
+            backward::withdraw(plan, held, at)
+        }
+        Some(Protection { incident: None, .. }) => {
+            let protection = Protection {
+                incident: Some(incident),
+                reason,
+                cleared: false,
+            };
+            let held = State {
+                protection: Some(protection),
+                ..state
+            };
+            match held.phase {
+                // Entered anew, so that the incident has its full time.
+                Phase::Protected => enter(held, Phase::Protected, at),
+                _ => held,
+            }
+        }
+        // The first incident stays in charge.
+        Some(Protection {
+            incident: Some(_), ..
+        }) => state,
+    }
+}
+
+fn condemn(plan: &Plan, state: State, cause: Cause, at: Timestamp) -> State {
+    match &state.cause {
+        None => backward::roll_back(plan, state, cause, at),
+        Some(old) if old.quarantines() => state,
+        // Going back already, for a reason that says nothing against the candidate: now there is one.
+        Some(_) => {
+            let condemned = State {
+                cause: Some(cause),
+                ..state
+            };
+            match condemned.phase {
+                Phase::Stopping | Phase::Announcing { .. } => {
+                    let mut next = enter(condemned, Phase::Quarantining, at);
+                    next.owed.clear();
+                    next
+                }
+                _ => condemned,
+            }
+        }
+    }
+}
+
+fn superseded(plan: &Plan, state: State, by: trimtab_model::RolloutId, at: Timestamp) -> State {
+    match &state.phase {
+        Phase::Starting
+        | Phase::Testing
+        | Phase::Shifting { .. }
+        | Phase::Checking { .. }
+        | Phase::Watching { .. }
+        | Phase::Asking { .. } => backward::roll_back(plan, state, Cause::Superseded { by }, at),
+        Phase::Restoring | Phase::Withdrawing | Phase::Protected if state.cause.is_none() => {
+            backward::roll_back(plan, state, Cause::Superseded { by }, at)
+        }
+        // Past its verdict or on its way back: it is over sooner than it could be turned round.
+        Phase::Restoring
+        | Phase::Withdrawing
+        | Phase::Protected
+        | Phase::Finishing
+        | Phase::DrainingBaseline
+        | Phase::Lingering
+        | Phase::Decommissioning
+        | Phase::DrainingCandidate
+        | Phase::Quarantining
+        | Phase::Stopping
+        | Phase::Announcing { .. }
+        | Phase::Ended { .. } => state,
+    }
+}
+
+fn pause(state: State, by: trimtab_model::Actor, at: Timestamp) -> State {
+    match state.phase {
+        Phase::Starting
+        | Phase::Testing
+        | Phase::Shifting { .. }
+        | Phase::Checking { .. }
+        | Phase::Watching { .. }
+        | Phase::Asking { .. }
+        | Phase::Finishing
+        | Phase::DrainingBaseline
+        | Phase::Lingering
+            if state.paused.is_none() =>
+        {
+            State {
+                paused: Some(Pause { at, by }),
+                ..state
+            }
+        }
+        // Nothing holds a candidate on its way back, and the last step forward needs no holding.
+        Phase::Starting
+        | Phase::Testing
+        | Phase::Shifting { .. }
+        | Phase::Checking { .. }
+        | Phase::Watching { .. }
+        | Phase::Asking { .. }
+        | Phase::Finishing
+        | Phase::DrainingBaseline
+        | Phase::Lingering
+        | Phase::Decommissioning
+        | Phase::Restoring
+        | Phase::Withdrawing
+        | Phase::Protected
+        | Phase::DrainingCandidate
+        | Phase::Quarantining
+        | Phase::Stopping
+        | Phase::Announcing { .. }
+        | Phase::Ended { .. } => state,
+    }
+}
+
+fn resume(plan: &Plan, state: State, at: Timestamp) -> State {
+    let going = State {
+        paused: None,
+        ..state
+    };
+    if going.ready {
+        forward::advance(plan, going, at)
+    } else {
+        going
+    }
+}
