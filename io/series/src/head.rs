@@ -1,6 +1,6 @@
 //! The newest samples in memory, found by their labels through an inverted index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use trimtab_telemetry::{Labels, MatchOp, Matcher, Sample};
 
@@ -141,7 +141,7 @@ impl Head {
         }
     }
 
-    pub(crate) fn gather_labels(&self, matchers: &[Matcher], into: &mut Vec<Labels>) {
+    pub(crate) fn gather_labels(&self, matchers: &[Matcher], into: &mut BTreeSet<Labels>) {
         into.extend(self.matching(matchers).map(|series| series.labels.clone()));
     }
 

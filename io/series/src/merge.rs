@@ -12,8 +12,18 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
+    /// Adds all parts of another, which were written after all parts here.
+    pub(crate) fn extend(&mut self, later: Gathered) {
+        for (labels, points) in later.parts {
+            self.add(&labels, &points);
+        }
+    }
+
     /// Adds a sorted part that was written after all parts added so far.
     pub(crate) fn add(&mut self, labels: &Labels, points: &[(i64, f64)]) {
+        if points.is_empty() {
+            return;
+        }
         self.points += points.len();
         match self.parts.get_mut(labels) {
             Some(known) => known.extend_from_slice(points),

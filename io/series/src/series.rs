@@ -1,117 +1,42 @@
 //! The handle.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use trimtab_telemetry::{Labels, Matcher, Sample, SeriesData};
-use trimtab_wal::{Wal, WalStats};
+use trimtab_wal::Wal;
 
-use crate::entry;
-use crate::merge::Gathered;
+use crate::block::Tier;
+use crate::keeper::{Keeper, Task, find_blocks};
+use crate::rollup::MINUTE_MS;
 use crate::state::State;
-use crate::{SeriesConfig, SeriesError};
+use crate::{Appended, Retained, RollupData, SeriesConfig, SeriesError, SeriesStats, entry, select};
 
 /// Memory may hold this many times `head_samples_max` before appenders must wait.
 const HEADS_MAX: usize = 2;
 /// How long an appender waits for blocks to be written.
 const BEHIND_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What became of the samples of one append.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Appended {
-    /// Stored under their own labels.
-    pub accepted: u64,
-    /// Refused: further ahead of the clock than the limit.
-    pub too_far_ahead: u64,
-    /// Refused: further behind the clock than the limit.
-    pub too_old: u64,
-    /// Refused: too many or too long labels.
-    pub bad_labels: u64,
-    /// Folded into the series `{overflow="true"}`, whose value counts them.
-    pub overflowed: u64,
-}
-
-impl Appended {
-    /// How many samples were not stored under their own labels.
-    pub fn rejected(&self) -> u64 {
-        self.too_far_ahead + self.too_old + self.bad_labels + self.overflowed
-    }
-}
-
-/// One minute of one series.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rollup {
-    /// The minute's beginning, milliseconds since the epoch.
-    pub minute_ms: i64,
-    /// Least value.
-    pub min: f64,
-    /// Greatest value.
-    pub max: f64,
-    /// Sum of the values.
-    pub sum: f64,
-    /// How many values; NaN and stale markers are not counted.
-    pub count: u64,
-    /// The last value.
-    pub last: f64,
-}
-
-/// The minutes of one series, oldest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RollupData {
-    /// The series.
-    pub labels: Labels,
-    /// Its minutes; those without a value are left out.
-    pub minutes: Vec<Rollup>,
-}
-
-/// What retention removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retained {
-    /// Block files removed.
-    pub blocks: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// Figures of the store; counters are since it was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeriesStats {
-    /// Series in the head.
-    pub series: u64,
-    /// Samples in memory.
-    pub head_samples: u64,
-    /// Raw block files.
-    pub blocks: u64,
-    /// Their bytes.
-    pub block_bytes: u64,
-    /// Samples in them.
-    pub block_samples: u64,
-    /// Rollup block files.
-    pub rollup_blocks: u64,
-    /// Their bytes.
-    pub rollup_bytes: u64,
-    /// Blocks set aside because they were damaged.
-    pub damaged_blocks: u64,
-    /// Samples accepted.
-    pub accepted: u64,
-    /// Samples refused as too far ahead.
-    pub too_far_ahead: u64,
-    /// Samples refused as too old.
-    pub too_old: u64,
-    /// Samples refused for their labels.
-    pub bad_labels: u64,
-    /// Samples folded into the overflow series.
-    pub overflowed: u64,
-    /// The write-ahead log's.
-    pub wal: WalStats,
-}
-
 #[derive(Debug)]
 struct Inner {
     state: Arc<State>,
     wal: Arc<Wal<Vec<Sample>, Appended>>,
+    tasks: Option<mpsc::Sender<Task>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(keeper) = self.keeper.take() {
+            // A panic in there was reported by the thread itself.
+            let _ = keeper.join();
+        }
+    }
 }
 
 /// A metric store in one folder. Cheap to clone; the folder is free again when the last clone is
@@ -127,7 +52,20 @@ impl Series {
     /// # Errors
     /// A folder in use, a damaged log (the message says the way out), settings that cannot be.
     pub fn open(dir: impl AsRef<Path>, config: SeriesConfig) -> Result<Self, SeriesError> {
-        let dir: PathBuf = dir.as_ref().to_owned();
+        let dir = dir.as_ref();
+        if config.block_span_ms <= 0 || config.block_span_ms % MINUTE_MS != 0 {
+            return Err(SeriesError::Config(format!(
+                "block_span_ms is {}; use whole minutes",
+                config.block_span_ms
+            )));
+        }
+        if config.retention_ms < config.block_span_ms + config.behind_ms_max {
+            return Err(SeriesError::Config(format!(
+                "retention_ms is {}; keep at least {}, so that windows are complete before they go",
+                config.retention_ms,
+                config.block_span_ms + config.behind_ms_max
+            )));
+        }
         let state = Arc::new(State::new(config.clone()));
         let (replayed, applied) = (state.clone(), state.clone());
         let wal = Wal::open(
@@ -139,10 +77,32 @@ impl Series {
             },
             move |samples| applied.apply(samples),
         )?;
+        // The log's lock is held: nobody else touches the blocks.
+        let blocks_dir = dir.join("blocks");
+        let found = find_blocks(&blocks_dir)?;
+        state.write().blocks = found.blocks;
+        state
+            .counters
+            .damaged_blocks
+            .store(found.damaged, Ordering::Relaxed);
+        let wal = Arc::new(wal);
+        let keeper = Keeper {
+            state: state.clone(),
+            wal: wal.clone(),
+            dir: blocks_dir,
+            next_sequence: found.sequence,
+        };
+        let (tasks, requests) = mpsc::channel();
+        let keeper = std::thread::Builder::new()
+            .name("series-keeper".to_owned())
+            .spawn(move || keeper.run(&requests))
+            .map_err(SeriesError::io("start the keeper of", dir))?;
         Ok(Series {
             inner: Arc::new(Inner {
                 state,
-                wal: Arc::new(wal),
+                wal,
+                tasks: Some(tasks),
+                keeper: Some(keeper),
             }),
         })
     }
@@ -224,14 +184,9 @@ impl Series {
         start_ms: i64,
         end_ms: i64,
     ) -> Result<Vec<SeriesData>, SeriesError> {
-        let mut gathered = Gathered::default();
-        let contents = self.inner.state.read();
-        if let Some((head, _)) = &contents.flushing {
-            head.gather(matchers, start_ms, end_ms, &mut gathered);
-        }
-        contents.head.gather(matchers, start_ms, end_ms, &mut gathered);
-        drop(contents);
-        Ok(gathered.into_data())
+        let matchers = matchers.to_vec();
+        self.read(move |state| select::select(state, &matchers, start_ms, end_ms))
+            .await
     }
 
     /// One-minute rollups of all series that satisfy every matcher, for the minutes that begin between
@@ -245,8 +200,9 @@ impl Series {
         start_ms: i64,
         end_ms: i64,
     ) -> Result<Vec<RollupData>, SeriesError> {
-        let _ = (matchers, start_ms, end_ms);
-        Ok(Vec::new())
+        let matchers = matchers.to_vec();
+        self.read(move |state| select::select_rollups(state, &matchers, start_ms, end_ms))
+            .await
     }
 
     /// The labels of all series that satisfy every matcher and may have points between two times.
@@ -259,17 +215,30 @@ impl Series {
         start_ms: i64,
         end_ms: i64,
     ) -> Result<Vec<Labels>, SeriesError> {
-        let _ = (start_ms, end_ms);
-        let mut found = Vec::new();
-        let contents = self.inner.state.read();
-        if let Some((head, _)) = &contents.flushing {
-            head.gather_labels(matchers, &mut found);
-        }
-        contents.head.gather_labels(matchers, &mut found);
-        drop(contents);
-        found.sort();
-        found.dedup();
-        Ok(found)
+        let matchers = matchers.to_vec();
+        self.read(move |state| select::labels(state, &matchers, start_ms, end_ms))
+            .await
+    }
+
+    /// Runs a query where it may read files.
+    async fn read<X: Send + 'static>(
+        &self,
+        query: impl FnOnce(&State) -> Result<X, SeriesError> + Send + 'static,
+    ) -> Result<X, SeriesError> {
+        let state = self.inner.state.clone();
+        tokio::task::spawn_blocking(move || query(&state))
+            .await
+            .map_err(|_| SeriesError::Closed)?
+    }
+
+    async fn ask<X>(
+        &self,
+        task: impl FnOnce(oneshot::Sender<Result<X, SeriesError>>) -> Task,
+    ) -> Result<X, SeriesError> {
+        let (done, answer) = oneshot::channel();
+        let tasks = self.inner.tasks.as_ref().ok_or(SeriesError::Closed)?;
+        tasks.send(task(done)).map_err(|_| SeriesError::Closed)?;
+        answer.await.map_err(|_| SeriesError::Closed)?
     }
 
     /// All label names, sorted.
@@ -296,7 +265,15 @@ impl Series {
     /// # Errors
     /// The file system's; the samples stay in memory and in the log, and it is tried again.
     pub async fn flush(&self) -> Result<(), SeriesError> {
-        Ok(())
+        self.ask(Task::Flush).await
+    }
+
+    /// Merges small blocks, and rolls up the windows that nothing more can come into.
+    ///
+    /// # Errors
+    /// The file system's, or a damaged block.
+    pub async fn compact(&self) -> Result<(), SeriesError> {
+        self.ask(Task::Compact).await
     }
 
     /// Removes blocks whose every sample is older than the retention, seen from `now_ms`.
@@ -304,8 +281,7 @@ impl Series {
     /// # Errors
     /// A file that cannot be removed.
     pub async fn retain(&self, now_ms: i64) -> Result<Retained, SeriesError> {
-        let _ = now_ms;
-        Ok(Retained::default())
+        self.ask(|done| Task::Retain { now_ms, done }).await
     }
 
     /// Its figures now.
@@ -313,7 +289,7 @@ impl Series {
         let state = &self.inner.state;
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let contents = state.read();
-        SeriesStats {
+        let mut stats = SeriesStats {
             series: contents.head.series_count() as u64,
             head_samples: state.memory_samples.load(Ordering::Relaxed) as u64,
             damaged_blocks: load(&state.counters.damaged_blocks),
@@ -324,7 +300,21 @@ impl Series {
             overflowed: load(&state.counters.overflowed),
             wal: self.inner.wal.stats(),
             ..SeriesStats::default()
+        };
+        for block in &contents.blocks {
+            match block.name.tier {
+                Tier::Raw => {
+                    stats.blocks += 1;
+                    stats.block_bytes += block.bytes;
+                    stats.block_samples += block.points;
+                }
+                Tier::Minute => {
+                    stats.rollup_blocks += 1;
+                    stats.rollup_bytes += block.bytes;
+                }
+            }
         }
+        stats
     }
 }
 

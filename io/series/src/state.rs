@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use tokio::sync::Notify;
 use trimtab_telemetry::Sample;
 
+use crate::block::{Block, IndexCache};
 use crate::head::Head;
 use crate::{Appended, SeriesConfig};
 
@@ -15,6 +16,8 @@ pub(crate) struct Contents {
     pub(crate) head: Head,
     /// A head that is being written to blocks; with the checkpoint of the log that it reaches to.
     pub(crate) flushing: Option<(Arc<Head>, u64)>,
+    /// Both tiers, by sequence: what was written later comes later.
+    pub(crate) blocks: Vec<Arc<Block>>,
     /// Samples folded into the overflow series so far.
     pub(crate) overflowed: u64,
 }
@@ -48,6 +51,7 @@ pub(crate) struct State {
     /// Samples in memory, the flushing head included.
     pub(crate) memory_samples: AtomicUsize,
     pub(crate) counters: Counters,
+    pub(crate) indexes: IndexCache,
     /// Rung when a head has been written to blocks.
     pub(crate) flushed: Notify,
     /// What the last try to write blocks ended with; empty when it went well.
@@ -61,6 +65,7 @@ impl State {
             contents: RwLock::default(),
             memory_samples: AtomicUsize::new(0),
             counters: Counters::default(),
+            indexes: IndexCache::default(),
             flushed: Notify::new(),
             trouble: Mutex::default(),
         }
