@@ -1,10 +1,33 @@
-//! What closed incidents change in the models.
+//! What closed incidents change in the models, shown before it is accepted, and measured on recordings.
+//!
+//! Learned are the verdict's shares over metrics and lifts, which may be any as long as they are fixed before
+//! a rollout, so that alpha stays exact whatever is learned; how often the release was at fault, which sets how
+//! surely the holdback must be fine before it alone is blamed; and the log templates that came with incidents.
+//! A change is accepted only if it finds the recorded incidents and seeded variants of them sooner or more
+//! surely, and raises no more false alarms on recorded clean traffic.
+
+mod accept;
+mod episode;
+mod learn;
+mod replay;
 
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Class;
 use crate::templates::TemplateId;
-use crate::verdict::Mixture;
+use crate::verdict::{Config, Mixture};
+
+pub use accept::{Accepted, Outcome, Refused, accept};
+pub use episode::{Episode, RecordedLine, variant};
+pub use learn::{Proposal, learn};
+pub use replay::{Replayed, Run, replay};
+
+/// However often releases were at fault, the holdback must be fine at these odds.
+const FINE_ODDS_MIN: f64 = 5.0;
+/// However seldom, these are enough.
+const FINE_ODDS_MAX: f64 = 100.0;
+/// Templates that are remembered; the least often met go first.
+const TEMPLATES_MAX: usize = 500;
 
 /// A log template that came with an incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +51,10 @@ pub struct Models {
     pub incidents: u32,
     /// The verdict's shares over metrics and lifts.
     pub mixture: Mixture,
+    /// Incidents of rollouts in which the release was at fault.
+    pub at_fault: u32,
+    /// Incidents of rollouts in which the cause lay elsewhere.
+    pub elsewhere: u32,
     /// Log templates known from incidents.
     pub templates: Vec<KnownTemplate>,
 }
@@ -35,6 +62,22 @@ pub struct Models {
 impl Models {
     /// The version that this program writes.
     pub const VERSION: u32 = 1;
+
+    /// `config` with what was learned.
+    pub fn config(&self, config: &Config) -> Config {
+        Config {
+            mixture: self.mixture.clone(),
+            fine_odds: self.fine_odds(config),
+            ..config.clone()
+        }
+    }
+
+    /// How surely the holdback must be fine before the release alone is blamed: by how often releases were
+    /// at fault in earlier incidents (Laplace's rule of succession).
+    fn fine_odds(&self, config: &Config) -> f64 {
+        let elsewhere = f64::from(1 + self.elsewhere) / f64::from(1 + self.at_fault);
+        (config.fine_odds * elsewhere).clamp(FINE_ODDS_MIN.min(config.fine_odds), FINE_ODDS_MAX)
+    }
 }
 
 impl Default for Models {
@@ -43,6 +86,8 @@ impl Default for Models {
             version: Self::VERSION,
             incidents: 0,
             mixture: Mixture::default(),
+            at_fault: 0,
+            elsewhere: 0,
             templates: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@
 //! tested claim that the candidate is healthy, and, with a [`Past`], the faster comparison with it.
 
 mod batch;
+mod compared;
 mod config;
 mod explain;
 mod forecast;

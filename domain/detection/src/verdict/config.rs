@@ -135,6 +135,9 @@ pub struct Config {
     /// How long the comparison with the past waits for the holdback to show whether the cause is
     /// shared, before it acts on what it has.
     pub shared_wait_ms: i64,
+    /// The holdback is fine, and the cause not shared, once its requests are so many times likelier at the
+    /// past's rate than at the candidate's. 20 leaves a shared cause unnoticed in 5 % of outages.
+    pub fine_odds: f64,
     /// The chance that the ratio check calls sound routing broken.
     pub ratio_alpha: f64,
     /// The shares over metrics and lifts.
@@ -152,6 +155,7 @@ impl Default for Config {
             requests_enough: None,
             past_share: 0.2,
             shared_wait_ms: 10_000,
+            fine_odds: 20.0,
             ratio_alpha: 0.001,
             mixture: Mixture::default(),
         }

@@ -3,32 +3,16 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{LatencyHistogram, Timestamp};
 
+use super::compared::Compared;
 use super::healthy::NotWorse;
-use super::history::{History, client_errors, errors, slower};
-use super::interval::{effect_interval, quantile_interval};
+use super::history::{History, errors, slower};
 use super::past::AgainstPast;
-use super::process::{Process, Tally, divergence, guess, lifted, log_sum};
+use super::process::{divergence, guess, lifted, log_sum};
 use super::ratio::Ratio;
-use super::{
-    ArmEvidence, Batch, Config, Decision, Lift, Metric, MetricEvidence, Outcomes, Past, Verdict, explain,
-};
+use super::{Batch, Config, Decision, Lift, Metric, MetricEvidence, Past, Verdict, explain};
 
 /// While the evidence against the candidate is stronger than this, it is not called healthy.
 const DOUBT_ODDS: f64 = 5.0;
-/// Intervals shown to people leave out the true value with this chance, over all moments.
-const INTERVAL_ALPHA: f64 = 0.05;
-
-/// One metric under comparison.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Compared {
-    metric: Metric,
-    share: f64,
-    process: Process,
-    baseline: Tally,
-    candidate: Tally,
-    above: Option<u16>,
-    onset: Timestamp,
-}
 
 /// A regression that was called; it stays called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,15 +68,7 @@ impl Judge {
             .metrics
             .iter()
             .filter(|share| share.weight > 0.0)
-            .map(|share| Compared {
-                metric: share.metric,
-                share: share.weight / sum,
-                process: Process::new(&lifts),
-                baseline: Tally::default(),
-                candidate: Tally::default(),
-                above: None,
-                onset: Timestamp(0),
-            })
+            .map(|share| Compared::new(share.metric, share.weight / sum, &lifts))
             .collect();
         Judge {
             metrics,
@@ -283,34 +259,7 @@ impl Judge {
     }
 
     fn evidence(&self, m: &Compared) -> MetricEvidence {
-        let arm = |tally: Tally, latency: &LatencyHistogram| ArmEvidence {
-            units: tally.units,
-            bad: tally.bad,
-            rate: tally.rate(),
-            quantile_ms: m
-                .metric
-                .quantile()
-                .and_then(|q| latency.quantile_micros(q))
-                .map(|us| us / 1000.0),
-            quantile_interval_ms: m
-                .metric
-                .quantile()
-                .and_then(|q| quantile_interval(latency, q, INTERVAL_ALPHA))
-                .map(|(low, high)| (low / 1000.0, high / 1000.0)),
-        };
-        MetricEvidence {
-            metric: m.metric,
-            share: m.share,
-            baseline: arm(m.baseline, &self.baseline_latency),
-            candidate: arm(m.candidate, &self.candidate_latency),
-            effect: m.candidate.rate() - m.baseline.rate(),
-            interval: effect_interval(m.baseline, m.candidate, INTERVAL_ALPHA),
-            threshold_ms: m
-                .above
-                .map(|bucket| LatencyHistogram::lower_bound(bucket) as f64 / 1000.0),
-            e_value: finite_exp(m.process.log_e()),
-            log_e: m.process.log_e(),
-        }
+        m.evidence(&self.baseline_latency, &self.candidate_latency)
     }
 
     fn leading(&self) -> Option<&Compared> {
@@ -346,6 +295,35 @@ impl Judge {
     }
 }
 
+/// What learning asks.
+impl Judge {
+    /// ln of all evidence against the candidate, whether or not it may act yet.
+    pub(crate) fn log_e_suspected(&self) -> f64 {
+        let share = self.config.past_share.clamp(0.0, 1.0);
+        match &self.past {
+            None => self.log_e_arms(),
+            Some(past) => {
+                log_sum([(1.0 - share).ln() + self.log_e_arms(), share.ln() + past.log_e()].into_iter())
+            }
+        }
+    }
+
+    /// How much of the evidence each pair of metric and lift (by its odds) contributed; sums to one.
+    pub(crate) fn speakers(&self) -> Vec<(Metric, f64, f64)> {
+        let arms = self.metrics.iter().flat_map(|m| {
+            m.process
+                .speakers()
+                .map(move |(odds, log_e)| (m.metric, odds, m.share.ln() + log_e))
+        });
+        let past = self.past.iter().flat_map(AgainstPast::speakers);
+        let all: Vec<(Metric, f64, f64)> = arms.chain(past).collect();
+        let total = log_sum(all.iter().map(|(.., log_e)| *log_e));
+        all.into_iter()
+            .map(|(metric, odds, log_e)| (metric, odds, (log_e - total).exp()))
+            .collect()
+    }
+}
+
 /// The views that [`explain`] words.
 impl Judge {
     pub(super) fn leading_evidence(&self) -> Option<(MetricEvidence, Timestamp)> {
@@ -375,32 +353,7 @@ impl Judge {
     }
 }
 
-impl Compared {
-    fn add(&mut self, elapsed: f64, at: Timestamp, w: f64, history: &History, batch: &Batch) {
-        let (rate, count): (f64, &dyn Fn(&Outcomes) -> Tally) = match self.metric {
-            Metric::Errors => (history.errors.value(), &errors),
-            Metric::ClientErrors => (history.client_errors.value(), &client_errors),
-            Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
-                let quantile = self.metric.quantile().unwrap_or(0.5);
-                let silent = batch.baseline.latency.total() + batch.candidate.latency.total() == 0;
-                let Some((above, rate)) = history.threshold(quantile).filter(|_| !silent) else {
-                    return;
-                };
-                self.above = Some(above);
-                (rate, &move |outcomes: &Outcomes| slower(outcomes, above))
-            }
-        };
-        let (baseline, candidate) = (count(&batch.baseline), count(&batch.candidate));
-        if self.onset == Timestamp(0) || self.process.at_rest() {
-            self.onset = at;
-        }
-        self.process.compare(elapsed, w, rate, baseline, candidate);
-        self.baseline.add(baseline);
-        self.candidate.add(candidate);
-    }
-}
-
 /// Evidence as a number that JSON can carry.
-fn finite_exp(log_e: f64) -> f64 {
+pub(super) fn finite_exp(log_e: f64) -> f64 {
     log_e.exp().min(f64::MAX)
 }

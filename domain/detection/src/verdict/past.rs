@@ -20,9 +20,6 @@ const REQUESTS_MIN: u64 = 100;
 const WINDOW_REQUESTS_MIN: u64 = 100;
 /// Lifts below this are left to the comparison with the holdback: the past is no exact baseline.
 const ODDS_MIN: f64 = 2.0;
-/// The holdback is fine once its requests are this much likelier at the past's rate than at the
-/// candidate's.
-const FINE_ODDS: f64 = 20.0;
 /// The holdback suffers too once the evidence against it is this strong.
 const SHARED_ODDS: f64 = 10.0;
 
@@ -48,6 +45,7 @@ pub(crate) struct AgainstPast {
     metrics: Vec<Against>,
     log_needed: f64,
     wait_ms: i64,
+    log_fine: f64,
     weight: f64,
     at: Timestamp,
 }
@@ -102,6 +100,7 @@ impl AgainstPast {
             metrics,
             log_needed: (1.0 / (config.alpha * config.past_share)).ln(),
             wait_ms: config.shared_wait_ms,
+            log_fine: config.fine_odds.max(2.0).ln(),
             weight: 0.0,
             at: Timestamp(0),
         })
@@ -132,6 +131,15 @@ impl AgainstPast {
     /// ln of the evidence against the candidate, whoever else suffers.
     pub(crate) fn log_e(&self) -> f64 {
         log_sum(self.metrics.iter().map(|m| m.log_share + m.candidate.log_e()))
+    }
+
+    /// ln of what each metric and lift adds to the evidence.
+    pub(crate) fn speakers(&self) -> impl Iterator<Item = (Metric, f64, f64)> + '_ {
+        self.metrics.iter().flat_map(|m| {
+            m.candidate
+                .speakers()
+                .map(move |(odds, log_e)| (m.metric, odds, m.log_share + log_e))
+        })
     }
 
     /// Whether the candidate is worse than the past and the holdback suffers with it.
@@ -182,7 +190,7 @@ impl AgainstPast {
             return SharedCause::NoHoldback;
         }
         let rate = guess(metric.candidate_since.rate()).max(metric.widened);
-        if metric.holdback_since.log_ratio(metric.widened, rate) >= FINE_ODDS.ln() {
+        if metric.holdback_since.log_ratio(metric.widened, rate) >= self.log_fine {
             return SharedCause::No;
         }
         let waited = metric

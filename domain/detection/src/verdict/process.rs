@@ -140,6 +140,11 @@ impl Process {
         self.log_e
     }
 
+    /// ln of what each lift adds to the evidence, by its odds.
+    pub(crate) fn speakers(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.tracks.iter().map(|t| (t.odds, t.log_share + t.log_e))
+    }
+
     /// Whether nothing speaks for a lift: what is seen is what chance alone would show.
     pub(crate) fn at_rest(&self) -> bool {
         self.log_e <= 0.0
