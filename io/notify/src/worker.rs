@@ -111,54 +111,46 @@ async fn attempt(
         Ok(sent) => sent,
         Err(_) => Err(Failure::passing("no answer in time")),
     };
-    let (channel, key) = (delivery.message.channel, &delivery.message.key);
-    match sent {
+    write_down(shared, &delivery, attempt, sent).await
+}
+
+/// What became of an attempt: delivered, dead, or waiting for the next one.
+async fn write_down(
+    shared: &Shared,
+    delivery: &Delivery,
+    attempt: u32,
+    sent: Result<(), Failure>,
+) -> Result<(), NotifyError> {
+    let (id, key, channel) = (
+        delivery.id,
+        &delivery.message.key,
+        delivery.message.channel.as_str(),
+    );
+    let failure = match sent {
         Ok(()) => {
-            tracing::info!(
-                id,
-                key,
-                channel = channel.as_str(),
-                attempt,
-                "notification delivered"
-            );
-            finish(shared, id, "delivered", None, now()).await?;
+            tracing::info!(id, key, channel, attempt, "notification delivered");
+            return finish(shared, id, "delivered", None, now()).await;
         }
-        Err(failure) if failure.permanent || attempt >= schedule.attempts_max => {
-            let reason = &failure.reason;
-            tracing::error!(
-                id,
-                key,
-                channel = channel.as_str(),
-                attempt,
-                reason,
-                "notification is a dead letter"
-            );
-            finish(shared, id, "dead", Some(reason), now()).await?;
-        }
-        Err(failure) => {
-            let pause = schedule
-                .pause(id, attempt)
-                .max(failure.retry_after.unwrap_or_default());
-            let reason = &failure.reason;
-            tracing::warn!(
-                id,
-                key,
-                channel = channel.as_str(),
-                attempt,
-                reason,
-                ?pause,
-                "notification failed"
-            );
-            sqlx::query("UPDATE deliveries SET next_at = ?, error = ? WHERE id = ?")
-                .bind(now().plus(pause).0)
-                .bind(reason)
-                .bind(id)
-                .execute(&shared.pool)
-                .await
-                .map_err(|error| shared.named(&error))?;
-            shared.changes.send_modify(|count| *count += 1);
-        }
+        Err(failure) => failure,
+    };
+    let reason = &failure.reason;
+    if failure.permanent || attempt >= shared.schedule.attempts_max {
+        tracing::error!(id, key, channel, attempt, reason, "notification is a dead letter");
+        return finish(shared, id, "dead", Some(reason), now()).await;
     }
+    let pause = shared
+        .schedule
+        .pause(id, attempt)
+        .max(failure.retry_after.unwrap_or_default());
+    tracing::warn!(id, key, channel, attempt, reason, ?pause, "notification failed");
+    sqlx::query("UPDATE deliveries SET next_at = ?, error = ? WHERE id = ?")
+        .bind(now().plus(pause).0)
+        .bind(reason)
+        .bind(id)
+        .execute(&shared.pool)
+        .await
+        .map_err(|error| shared.named(&error))?;
+    shared.changes.send_modify(|count| *count += 1);
     Ok(())
 }
 
