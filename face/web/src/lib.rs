@@ -4,9 +4,21 @@
 //! absent: inline scripts and styles, client-side rendering of what the server can render, state in
 //! the browser beyond cookies and the address.
 
+mod assets;
 mod auth;
 mod backend;
 mod config;
+mod dashboards;
+mod failure;
+mod forms;
+mod json;
+mod live;
+mod pages;
+mod parts;
+mod registration;
+mod server;
+mod state;
+mod text;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -37,9 +49,18 @@ pub async fn serve(
     config: WebConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let (_, _) = (backend, config);
-    axum::serve(listener, axum::Router::new())
-        .with_graceful_shutdown(shutdown)
+    let (close, closing) = tokio::sync::watch::channel(false);
+    let changes = backend.changes();
+    let app = state::App::new(backend, config, closing.clone());
+    let listening = tokio::spawn(live::listen(Arc::clone(&app.hub), changes, closing));
+    let stop = async move {
+        shutdown.await;
+        // Streams have no end of their own; they end here, so that the server can.
+        close.send_replace(true);
+    };
+    axum::serve(listener, server::router(app))
+        .with_graceful_shutdown(stop)
         .await?;
+    listening.abort();
     Ok(())
 }
