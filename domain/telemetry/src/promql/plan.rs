@@ -5,7 +5,7 @@ use promql_parser::parser::{
     AggregateExpr, AtModifier, BinModifier, BinaryExpr, Call, Expr, LabelModifier, Offset,
     VectorMatchCardinality, VectorSelector,
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::instant::{self, Function};
 use super::over_time::OverTime;
@@ -185,7 +185,10 @@ impl Compiler<'_> {
         };
         let at_ms = match &selector.at {
             None => None,
-            Some(AtModifier::At(at)) => Some(since_epoch(*at)),
+            Some(AtModifier::At(at)) => Some(match at.duration_since(UNIX_EPOCH) {
+                Ok(after) => millis(after),
+                Err(before) => -millis(before.duration()),
+            }),
             Some(AtModifier::Start | AtModifier::End) => {
                 return self.unsupported("`@ start()` or `@ end()`", "@");
             }
@@ -322,11 +325,4 @@ fn grouping(modifier: &LabelModifier) -> Grouping {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn since_epoch(at: SystemTime) -> i64 {
-    match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => millis(after),
-        Err(before) => -millis(before.duration()),
-    }
 }
