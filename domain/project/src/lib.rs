@@ -1,1 +1,27 @@
-//! The project file trimtab.yaml: parsed once, every error at once, each with its place and mend.
+//! The project file `trimtab.yaml` and the server's `trimtab-server.yaml`: parsed once, at the edge,
+//! into plain structs. Every error is reported at once, each with its place, what is wrong and the mend.
+
+mod problem;
+mod project;
+mod read;
+mod schema;
+mod server;
+mod spelling;
+mod units;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::{PROBLEMS_MAX, Problem};
+pub use project::{
+    Actions, Application, Approval, Artifact, BusinessMetric, Command, Health, Inconclusive, Metrics,
+    Objectives, Pipeline, Production, Project, Route, Run, Staging, StrategyName, VerdictSettings,
+    json_schema, parse,
+};
+pub use server::{
+    Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,
+    server_json_schema,
+};
+pub use units::{Percent, Period};
+pub use yaml::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -1,0 +1,260 @@
+//! `trimtab.yaml`: how a service is built, tested, run and shipped.
+
+mod reading;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use trimtab_model::{Role, ServiceName};
+
+pub use reading::parse;
+
+use crate::{Percent, Period};
+
+/// How a service is built, tested, run and shipped: the whole of `trimtab.yaml`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Project {
+    /// The service's name.
+    #[schemars(with = "String")]
+    pub service: ServiceName,
+    /// What is run in the checkout to get an artifact.
+    pub pipeline: Pipeline,
+    /// How an instance runs.
+    pub run: Run,
+    /// What follows the rollout to staging; without it there is no staging.
+    pub staging: Option<Staging>,
+    /// How production is rolled out to.
+    pub production: Production,
+    /// What counts as good service.
+    pub objectives: Objectives,
+    /// Figures of the team's own on the dashboard; at most five.
+    pub business: Vec<BusinessMetric>,
+    /// Queries for two figures that only the application knows.
+    pub application: Application,
+    /// What Trimtab may do by itself.
+    pub actions: Actions,
+}
+
+/// What is run in the checkout to get an artifact; a stage left out is skipped.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Pipeline {
+    /// Fetches dependencies.
+    pub install: Option<Command>,
+    /// Compiles.
+    pub build: Option<Command>,
+    /// Unit tests.
+    pub unit: Option<Command>,
+    /// Integration tests.
+    pub integration: Option<Command>,
+    /// End-to-end tests.
+    pub e2e: Option<Command>,
+    /// What is packed.
+    pub artifact: Artifact,
+}
+
+/// A command: one shell line, or `{run, timeout, env}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Command {
+    /// The shell line.
+    pub run: String,
+    /// When it is killed.
+    pub timeout: Period,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What is packed into the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Artifact {
+    /// Files and folders, relative to the checkout.
+    pub paths: Vec<String>,
+}
+
+/// How an instance runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Run {
+    /// The command: words or a list; not a shell line. Runs in the unpacked artifact and gets PORT.
+    pub command: Vec<String>,
+    /// How many instances each release has.
+    pub instances: u32,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// How it is probed.
+    pub health: Health,
+    /// Where its Prometheus metrics are, if it has any.
+    pub metrics: Option<Metrics>,
+    /// From the request to stop until it is killed.
+    pub stop_grace: Period,
+}
+
+/// How an instance is probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Health {
+    /// The path that answers 2xx when it is well.
+    pub path: String,
+    /// Between probes.
+    pub interval: Period,
+    /// When a probe counts as failed.
+    pub timeout: Period,
+    /// Good probes in a row until it counts as healthy.
+    pub healthy_after: u32,
+    /// Bad probes in a row until it counts as unhealthy.
+    pub unhealthy_after: u32,
+    /// How long a start may take until healthy.
+    pub start_timeout: Period,
+}
+
+/// A Prometheus scrape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Metrics {
+    /// The path.
+    pub path: String,
+    /// Between scrapes.
+    pub interval: Period,
+}
+
+/// What follows the rollout to staging. Commands get TARGET_URL; one left out is skipped.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Staging {
+    /// Smoke tests.
+    pub smoke: Option<Command>,
+    /// Integration tests.
+    pub integration: Option<Command>,
+    /// Performance tests.
+    pub performance: Option<Command>,
+    /// Who must say yes; left out, nobody is asked.
+    pub approval: Option<Approval>,
+}
+
+/// A wait for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Approval {
+    /// The least role that may answer.
+    #[schemars(with = "String")]
+    pub role: Role,
+    /// When silence counts as no.
+    pub timeout: Period,
+}
+
+/// How production is rolled out to.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Production {
+    /// How traffic goes over.
+    pub strategy: StrategyName,
+    /// Tests of the new release before any traffic; gets TARGET_URL.
+    pub test: Option<Command>,
+    /// What stays on the previous release while the new one is watched.
+    pub holdback: Percent,
+    /// How long the new release is watched.
+    pub watch: Period,
+    /// How long requests on a release that lost its traffic may take to end.
+    pub drain: Period,
+    /// How long the previous release stays warm after that.
+    pub decommission_after: Period,
+    /// Which requests are the service's.
+    pub route: Route,
+    /// How the new release is judged.
+    pub verdict: VerdictSettings,
+}
+
+/// How traffic goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyName {
+    /// Beside the old, one switch, a watch with a holdback.
+    BlueGreen,
+}
+
+/// Which requests are the service's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Route {
+    /// The host name; `*` is any.
+    pub host: String,
+    /// The path's beginning.
+    pub path: String,
+    /// When a request without an answer counts as failed.
+    pub timeout: Period,
+}
+
+/// How a new release is judged against the previous one.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct VerdictSettings {
+    /// The share of good releases that may be thrown out by mistake.
+    pub alpha: Percent,
+    /// How much worse counts as worse.
+    pub tolerance: Percent,
+    /// What a watch without a verdict leads to.
+    pub on_inconclusive: Inconclusive,
+    /// Requests below which nothing is called healthy.
+    pub requests_min: u64,
+}
+
+/// What a watch without a verdict leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Inconclusive {
+    /// Go on.
+    Pass,
+    /// Watch as long again, then ask.
+    Extend,
+    /// Ask a person.
+    Ask,
+    /// Roll back.
+    Rollback,
+}
+
+/// What counts as good service.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Objectives {
+    /// The share of requests that must not fail.
+    pub availability: Percent,
+    /// The latency that counts as fast enough.
+    pub latency: Period,
+    /// The share of requests that must be as fast.
+    pub latency_share: Percent,
+    /// Apdex' target: up to it satisfied, up to four times it tolerating.
+    pub apdex: Period,
+    /// Over which time objectives are kept.
+    pub window: Period,
+}
+
+/// A figure of the team's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BusinessMetric {
+    /// Its name: lower-case letters, digits and '_'.
+    pub name: String,
+    /// What people read.
+    pub title: String,
+    /// Its unit, for example `/h`.
+    pub unit: String,
+    /// The PromQL that gives one number.
+    pub query: String,
+}
+
+/// Queries for two figures that only the application knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Application {
+    /// PromQL for the number of active users.
+    pub active_users: Option<String>,
+    /// PromQL for database queries a second.
+    pub database_queries: Option<String>,
+}
+
+/// What Trimtab may do by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Actions {
+    /// False leaves every action to people.
+    pub automatic: bool,
+    /// True only says what would be done.
+    pub dry_run: bool,
+    /// Most actions within an hour.
+    pub per_hour_max: u32,
+    /// Between two actions on the service.
+    pub cooldown: Period,
+}
+
+/// The JSON Schema of `trimtab.yaml`, for editors.
+pub fn json_schema() -> serde_json::Value {
+    crate::schema::strict_schema(schemars::schema_for!(Project).to_value())
+}

@@ -1,0 +1,361 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+
+use crate::*;
+
+const FULL: &str = r#"
+service: blocks
+pipeline:
+  install: cargo fetch --locked --offline
+  build: {run: cargo build --offline --locked, timeout: 5m}
+  unit: cargo test --lib
+  integration: cargo test --test api
+  e2e: {run: ./e2e.sh, timeout: 1m30s, env: {MODE: fast}}
+  artifact: {paths: [target/debug/blocks, plugins]}
+run:
+  command: ./target/debug/blocks --name "a b"
+  instances: 2
+  env: {RUST_LOG: info}
+  health: {path: /health, interval: 500ms, timeout: 1s, healthy_after: 2, unhealthy_after: 3, start_timeout: 20s}
+  metrics: {path: /metrics, interval: 1s}
+  stop_grace: 5s
+staging:
+  smoke: curl -f $TARGET_URL/health
+  integration: ./tests/api.sh
+  performance: ./tests/load.sh
+  approval: {role: approver, timeout: 24h}
+production:
+  strategy: blue-green
+  test: curl -f $TARGET_URL/health
+  holdback: 5%
+  watch: 30s
+  drain: 5s
+  decommission_after: 2s
+  route: {host: "*", path: /, timeout: 10s}
+  verdict: {alpha: 1%, tolerance: 25%, on_inconclusive: extend, requests_min: 200}
+objectives: {availability: 99.5%, latency: 300ms, latency_share: 95%, apdex: 250ms, window: 30d}
+business:
+  - {name: blocks_created, title: Blocks created, unit: /h, query: 'sum(rate(blocks_created_total[1m])) * 3600'}
+application: {active_users: blocks_users, database_queries: 'sum(rate(blocks_queries_total[1m]))'}
+actions: {automatic: true, dry_run: false, per_hour_max: 6, cooldown: 30s}
+"#;
+
+const FULL_SERVER: &str = r#"
+listen: 127.0.0.1:7700
+otlp_grpc: 127.0.0.1:4317
+otlp_http: 127.0.0.1:4318
+traffic: 127.0.0.1:7780
+traffic_tls: 127.0.0.1:7743
+tls: {cert: /etc/trimtab/chain.pem, key: /etc/trimtab/key.pem}
+repositories:
+  - {service: blocks, path: /srv/git/blocks.git, branch: main}
+retention: {metrics: 30d, logs: 7d, traces: 3d, events: 90d, size_max: 10GB}
+notify:
+  slack: {webhook: {env: SLACK_WEBHOOK}}
+  email: {smtp: "mail.example.org:587", from: trimtab@example.org, to: [team@example.org], username: trimtab, password: {file: /run/secrets/smtp}, starttls: true}
+  sms: {base_url: "https://api.twilio.com", account: AC1, token: {env: SMS_TOKEN}, from: "+15550100", to: ["+15550101"]}
+  webhook: {url: "https://example.org/hook", secret: {env: HOOK_SECRET}}
+"#;
+
+fn problems(text: &str) -> String {
+    let found = parse("trimtab.yaml", text).unwrap_err();
+    found
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn server_problems(text: &str) -> String {
+    let found = parse_server("trimtab-server.yaml", text).unwrap_err();
+    found
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_full_project_is_read() {
+    let project = parse("trimtab.yaml", FULL).unwrap();
+    assert_eq!(project.service.as_str(), "blocks");
+    assert_eq!(project.run.command, ["./target/debug/blocks", "--name", "a b"]);
+    assert_eq!(project.run.instances, 2);
+    let build = project.pipeline.build.unwrap();
+    assert_eq!(build.timeout, Period::seconds(300));
+    let e2e = project.pipeline.e2e.unwrap();
+    assert_eq!(
+        (e2e.timeout, e2e.env["MODE"].as_str()),
+        (Period::seconds(90), "fast")
+    );
+    assert_eq!(project.production.holdback.fraction(), 0.05);
+    assert_eq!(project.production.verdict.on_inconclusive, Inconclusive::Extend);
+    assert_eq!(project.objectives.availability.percent(), 99.5);
+    assert_eq!(project.business[0].unit, "/h");
+    assert_eq!(
+        project.staging.unwrap().approval.unwrap().timeout,
+        Period::seconds(86_400)
+    );
+}
+
+#[test]
+fn a_short_project_gets_defaults() {
+    let text = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: [./a]}\n";
+    let project = parse("trimtab.yaml", text).unwrap();
+    assert_eq!(project.run.health.path, "/health");
+    assert_eq!(project.production.holdback.to_string(), "5%");
+    assert_eq!(project.production.watch.to_string(), "30s");
+    assert!(project.staging.is_none() && project.actions.automatic);
+}
+
+#[test]
+fn every_error_of_a_broken_project_is_reported_at_once() {
+    let broken = r#"
+servise: blocks
+pipeline:
+  install: [cargo, fetch]
+  build: {run: cargo build, timeout: 300, retries: 2}
+  unit:
+  artifact: {paths: [/etc/passwd, ../secrets, ok]}
+run:
+  command: './blocks "unclosed'
+  instances: zero
+  env: {PORT: 80, 1X: a, GOOD: b, GOOD: c}
+  helth: {path: /health}
+  health: {path: health, interval: 0s, timeout: 1x, healthy_after: -1}
+  stop_grace: [5s]
+  stop_grace: 5s
+staging: nothing
+production:
+  strategy: bluegreen
+  holdback: 5
+  watch: ~
+  route: {host: "http://x", timeout: soon}
+  verdict: {alpha: 50%, on_inconclusive: rolback}
+objectives: {availability: 100%, latency_share: 120%}
+business:
+  - {title: No name, query: ''}
+  - {name: Bad-Name, query: x}
+actions: {automatic: yes}
+"#;
+    assert_snapshot!(problems(broken));
+}
+
+#[test]
+fn every_error_of_a_broken_server_file_is_reported_at_once() {
+    let broken = r#"
+listen: localhost:7700
+traffic: 127.0.0.1:4317
+traffic_tls: 0.0.0.0:7743
+repositories:
+  - {service: Blocks, branch: --upload-pack=x}
+  - {service: a, path: /a}
+  - {service: a, path: /b}
+retention: {logs: 7 days, size_max: 10}
+notify:
+  slack: {webhook: https://hooks.slack.com/T0/SECRET}
+  email: {smtp: mail.example.org, from: nobody, to: team@example.org, password: {env: A, file: b}}
+  webhook: {url: example.org, secret: {}}
+  pager: {}
+"#;
+    assert_snapshot!(server_problems(broken));
+}
+
+#[test]
+fn a_syntax_error_names_line_and_mend() {
+    assert_snapshot!(
+        [
+            problems("service: blocks\n\tpipeline: x\n"),
+            problems("service: a: b\n"),
+            problems("service: \"a\nrun: x\n"),
+            problems("pipeline: {install: [a\n"),
+            problems("service: a\n---\nservice: b\n"),
+            problems("a: &x [1]\nb: *x\n"),
+            problems("service: a\0b"),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn empty_and_odd_files_are_refused_in_words() {
+    assert_snapshot!(
+        [
+            problems(""),
+            problems("- a\n"),
+            problems("just words"),
+            problems("? [a]\n: b\n")
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let deep = format!("service: {}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert_snapshot!(problems(&deep), @"trimtab.yaml:1:265: not YAML: recursion limit exceeded; no field is nested that deep: remove brackets or indentation");
+    let blocks: String = (0..40)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    assert!(problems(&blocks).contains("nested more than 32 deep"));
+    let wide = format!("business: [{}]", "a, ".repeat(30_000));
+    assert!(problems(&wide).contains("more than 20000 keys and values"));
+    let long = "a".repeat(TEXT_BYTES_MAX + 1);
+    assert!(problems(&long).contains("bytes are more than"));
+    let laughs = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n";
+    assert!(problems(laughs).contains("alias"));
+    let many: String = (0..500).map(|n| format!("x{n}: 1\n")).collect();
+    assert_eq!(parse("f", &many).unwrap_err().len(), PROBLEMS_MAX);
+}
+
+#[test]
+fn no_text_makes_the_parser_panic() {
+    // Every prefix and every one-character damage of a full file.
+    for (index, _) in FULL.char_indices() {
+        let _ = parse("f", &FULL[..index]);
+        let mut damaged = FULL.to_owned();
+        damaged.replace_range(index..=index, "{");
+        let _ = parse("f", &damaged);
+        damaged.replace_range(index..=index, "\"");
+        let _ = parse_server("f", &damaged);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_not_text() {
+    assert!(parse("f", &format!("\u{feff}{}", FULL.trim_start())).is_ok());
+}
+
+#[test]
+fn a_full_server_file_is_read() {
+    let server = parse_server("trimtab-server.yaml", FULL_SERVER).unwrap();
+    assert_eq!(server.retention.size_max, Some(10_000_000_000));
+    assert_eq!(
+        server.notify.slack.unwrap().webhook,
+        Secret::Env("SLACK_WEBHOOK".to_owned())
+    );
+    assert_eq!(server.repositories[0].branch, "main");
+    let empty = parse_server("trimtab-server.yaml", "").unwrap();
+    assert_eq!(empty.listen.to_string(), "127.0.0.1:7700");
+}
+
+#[test]
+fn units_are_read() {
+    let period = |text| Period::parse(text).map(Period::as_millis);
+    assert_eq!(period("500ms"), Some(500));
+    assert_eq!(period("1h30m"), Some(5_400_000));
+    assert_eq!(period("30d"), Some(2_592_000_000));
+    for bad in [
+        "",
+        "5",
+        "s",
+        "5 parsecs",
+        "-5s",
+        "1.5s",
+        "99999999999999999999s",
+        "4000d",
+        "ü",
+    ] {
+        assert_eq!(period(bad), None, "{bad}");
+    }
+    assert_eq!(Period::seconds(90).to_string(), "90s");
+    assert_eq!(Period::seconds(0).to_string(), "0s");
+    for bad in ["5", "-1%", "101%", "%", "NaN%", "1e1%", "inf%"] {
+        assert_eq!(Percent::parse(bad), None, "{bad}");
+    }
+    assert_eq!(units::bytes("10MB"), Some(10_000_000));
+    assert_eq!(units::bytes("1GiB"), Some(1 << 30));
+    assert_eq!(units::bytes("99999999999TiB"), None);
+}
+
+/// Every property name in a schema, each once.
+fn names(schema: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            if let Some(properties) = object.get("properties").and_then(|p| p.as_object()) {
+                into.extend(properties.keys().cloned());
+            }
+            object.values().for_each(|value| names(value, into));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, into)),
+        _ => {}
+    }
+}
+
+fn schema_names() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    names(&json_schema(), &mut all);
+    names(&server_json_schema(), &mut all);
+    all
+}
+
+/// The keys of the two full files are the schemas' and nothing else, so neither can fall behind.
+#[test]
+fn schema_and_reader_know_the_same_fields() {
+    for (text, schema) in [(FULL, json_schema()), (FULL_SERVER, server_json_schema())] {
+        let mut known = BTreeSet::new();
+        names(&schema, &mut known);
+        for name in &known {
+            assert!(
+                text.contains(&format!("{name}:")),
+                "{name} is in the schema and not in the full file"
+            );
+        }
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':') {
+            let Some(key) = word.strip_suffix(':').filter(|key| !key.is_empty()) else {
+                continue;
+            };
+            let is_field = !key.contains(':')
+                && key
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c == '_' || c == '2');
+            if is_field && key != "https" {
+                assert!(known.contains(key), "{key} is read and not in the schema");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_strict_about_names_and_lax_about_defaults() {
+    let schema = json_schema();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(
+        schema["required"],
+        serde_json::json!(["service", "pipeline", "run"])
+    );
+    assert_eq!(schema["$defs"]["Command"]["anyOf"][0]["type"], "string");
+    assert!(schema["$defs"]["Health"].get("required").is_none());
+}
+
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../../../docs/configuration.md");
+    for name in schema_names() {
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "docs/configuration.md lacks `{name}`"
+        );
+    }
+}
+
+/// Every `yaml` block of the page parses as the file that its first line names.
+#[test]
+fn examples_in_the_documentation_parse() {
+    let page = include_str!("../../../docs/configuration.md");
+    let mut seen = 0;
+    for block in page.split("```yaml\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        if text.starts_with("# trimtab-server.yaml") {
+            parse_server("docs", text).unwrap();
+        } else {
+            assert!(text.starts_with("# trimtab.yaml"), "say which file it is: {text}");
+            parse("docs", text).unwrap();
+        }
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen} examples");
+}
