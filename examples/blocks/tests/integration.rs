@@ -1,6 +1,7 @@
 //! The service as its users see it: a real process on a free port, over real HTTP.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -24,6 +25,10 @@ impl Drop for Service {
 
 impl Service {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, environment: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("blocks-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let mut process = Command::new(env!("CARGO_BIN_EXE_blocks"))
@@ -31,6 +36,7 @@ impl Service {
             .env("PORT", "0")
             .env("DATA", &folder)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -125,4 +131,75 @@ fn sigterm_ends_it_in_good_order_and_data_stays() {
     assert!(lines.iter().any(|line| line.contains("stopping")), "{lines:?}");
     let file = std::fs::read_to_string(service.folder.join("blocks.jsonl")).unwrap();
     assert!(file.contains("\"kept\""));
+}
+
+/// The body of the next request that `listener` gets, its head in lower case before it.
+fn receive(listener: &TcpListener) -> (String, Value) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let mut more = [0; 4_096];
+        let read = stream.read(&mut more).unwrap();
+        assert!(read > 0, "the request ended early");
+        bytes.extend_from_slice(&more[..read]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        if let Ok(json) = serde_json::from_str(body) {
+            let head = head.to_lowercase();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                .unwrap();
+            return (head, json);
+        }
+    }
+}
+
+#[test]
+fn spans_go_out_by_otlp_and_go_on_with_the_trace() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = Service::start_with(
+        "otlp",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.version=r1"),
+        ],
+    );
+    let address = service.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    write!(
+        stream,
+        "GET /search?q=two+words HTTP/1.1\r\nhost: x\r\ntraceparent: 00-{trace}-{parent}-01\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let (head, body) = receive(&listener);
+    assert!(head.starts_with("post /v1/traces http/1.1"), "{head}");
+    assert!(head.contains("authorization: bearer abc"), "{head}");
+    let batch = &body["resourceSpans"][0];
+    let resource = batch["resource"]["attributes"].to_string();
+    assert!(
+        resource.contains("service.name") && resource.contains("service.version"),
+        "{resource}"
+    );
+    let spans = batch["scopeSpans"][0]["spans"].as_array().unwrap();
+    let named = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
+    let root = named("GET /search");
+    assert!(spans.iter().all(|span| span["traceId"] == trace), "{spans:?}");
+    assert_eq!(
+        (&root["parentSpanId"], &root["kind"]),
+        (&json!(parent), &json!(2))
+    );
+    assert_eq!(named("blocks.search")["parentSpanId"], root["spanId"]);
+    assert_eq!(
+        named("storage.read")["parentSpanId"],
+        named("blocks.search")["spanId"]
+    );
 }
