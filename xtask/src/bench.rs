@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: figures, one flat object of names with their units.
 
+mod ingest;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +11,7 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 type Bench = (&'static str, fn() -> Result<Figures>);
 
-const BENCHES: [Bench; 0] = [];
+const BENCHES: &[Bench] = &[("ingest", ingest::run)];
 
 /// Runs the named benchmarks, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -28,7 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let mut figures = Figures::new();
     for (name, bench) in BENCHES {
-        if names.is_empty() || names.contains(&name) {
+        if names.is_empty() || names.contains(name) {
             eprintln!("== {name}");
             figures.extend(bench().with_context(|| format!("failed to measure {name}"))?);
         }
