@@ -1,1 +1,190 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod search;
+mod tables;
+
+use trimtab_model::{Actor, Digest, IncidentId, RolloutId, Timestamp, Weight};
+
+use crate::blue_green::BlueGreen;
+use crate::direct::Direct;
+use crate::*;
+
+fn blue_green() -> Plan {
+    Plan {
+        rollout: "rollout-2".parse().unwrap(),
+        service: "blocks".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        run: Some("run-2".parse().unwrap()),
+        candidate: "blocks-r2".parse().unwrap(),
+        candidate_digest: Digest("ab".repeat(32)),
+        baseline: Some("blocks-r1".parse().unwrap()),
+        started_at: Timestamp(0),
+        strategy: Strategy::BlueGreen(BlueGreen {
+            test: true,
+            holdback: Weight::from_percent(5.0).unwrap(),
+            watch_ms: 30_000,
+            drain_ms: 5000,
+            decommission_after_ms: 2000,
+            on_inconclusive: OnInconclusive::Extend,
+            extensions_max: 1,
+            on_regressed: OnRegressed::Protect,
+        }),
+        limits: Limits::default(),
+    }
+}
+
+fn with(change: impl FnOnce(&mut BlueGreen)) -> Plan {
+    let mut plan = blue_green();
+    if let Strategy::BlueGreen(strategy) = &mut plan.strategy {
+        change(strategy);
+    }
+    plan
+}
+
+fn direct() -> Plan {
+    Plan {
+        strategy: Strategy::Direct(Direct { drain_ms: 5000 }),
+        environment: "staging".parse().unwrap(),
+        ..blue_green()
+    }
+}
+
+fn first_release() -> Plan {
+    Plan {
+        baseline: None,
+        ..blue_green()
+    }
+}
+
+fn incident() -> IncidentId {
+    "incident-1".parse().unwrap()
+}
+
+fn later(state: &State) -> Timestamp {
+    Timestamp(state.since.0 + 100)
+}
+
+fn anna() -> Actor {
+    Actor("anna".to_owned())
+}
+
+fn outcome(good: bool) -> Outcome {
+    if good {
+        Outcome::Done
+    } else {
+        Outcome::Failed {
+            reason: "no".to_owned(),
+        }
+    }
+}
+
+/// The events that `effect` may be answered with, the good one first.
+fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
+    let both = |make: &dyn Fn(Outcome) -> Event| vec![make(outcome(true)), make(outcome(false))];
+    match effect.clone() {
+        Effect::StartInstances { release, generation } => both(&|outcome| Event::Started {
+            at,
+            release: release.clone(),
+            generation,
+            outcome,
+        }),
+        Effect::Test { generation, .. } => both(&|outcome| Event::Tested {
+            at,
+            generation,
+            outcome,
+        }),
+        Effect::ShiftTraffic { generation, .. } => both(&|outcome| Event::Shifted {
+            at,
+            generation,
+            outcome,
+        }),
+        Effect::CheckHealth { generation, .. } => both(&|outcome| Event::HealthChecked {
+            at,
+            generation,
+            outcome,
+        }),
+        Effect::Quarantine { generation, .. } => both(&|outcome| Event::Quarantined {
+            at,
+            generation,
+            outcome,
+        }),
+        Effect::StopInstances { release, generation } => both(&|outcome| Event::Stopped {
+            at,
+            release: release.clone(),
+            generation,
+            outcome,
+        }),
+        Effect::Observe {
+            generation, round, ..
+        } => {
+            let reason = "errors".to_owned();
+            [
+                Verdict::Healthy,
+                Verdict::Regressed {
+                    reason: reason.clone(),
+                },
+                Verdict::Inconclusive { reason },
+            ]
+            .map(|verdict| Event::Observed {
+                at,
+                generation,
+                round,
+                verdict,
+            })
+            .into()
+        }
+        Effect::AskPerson { .. } => vec![Event::Promoted { at, by: anna() }],
+        Effect::Drain {
+            release, generation, ..
+        } => vec![Event::Drained {
+            at,
+            release,
+            generation,
+            in_flight: 0,
+        }],
+        Effect::Notify { what, generation } => vec![Event::Notified { at, what, generation }],
+        Effect::Timer {
+            name, generation, at, ..
+        } => vec![Event::TimerFired { at, name, generation }],
+    }
+}
+
+/// What people and other machines may say at any time.
+fn commands(at: Timestamp) -> Vec<Event> {
+    let (by, reason) = (anna(), "errors".to_owned());
+    vec![
+        Event::Paused { at, by: by.clone() },
+        Event::Resumed { at, by: by.clone() },
+        Event::Promoted { at, by: by.clone() },
+        Event::Aborted { at, by: by.clone() },
+        Event::RolledBack {
+            at,
+            by: by.clone(),
+            reason: reason.clone(),
+        },
+        Event::Protected {
+            at,
+            incident: incident(),
+            reason: reason.clone(),
+        },
+        Event::Condemned {
+            at,
+            incident: incident(),
+            reason: reason.clone(),
+        },
+        Event::Cleared {
+            at,
+            incident: incident(),
+            by,
+            reason,
+        },
+        Event::Superseded {
+            at,
+            by: RolloutId::new("rollout-9").unwrap(),
+        },
+    ]
+}
+
+fn is_timer(effect: &Effect) -> bool {
+    matches!(effect, Effect::Timer { .. })
+}
