@@ -61,12 +61,13 @@ pub struct OpenIncident {
     pub healed: bool,
 }
 
-/// The open incident that `problem` belongs to: the one last seen that meets it. An incident stays open
+/// The open incident that `problem` belongs to: of those that meet it, one with the very suspect, then
+/// the one last seen. An incident stays open
 /// to its problem however long it lasts, for people work on it.
 pub fn joins<'a>(open: &'a [OpenIncident], problem: &Problem) -> Option<&'a OpenIncident> {
     open.iter()
         .filter(|incident| !incident.healed && incident.key.meets(&problem.key))
-        .max_by_key(|incident| incident.seen_at)
+        .max_by_key(|incident| (incident.key.suspect == problem.key.suspect, incident.seen_at))
 }
 
 /// Problems that are one incident.
