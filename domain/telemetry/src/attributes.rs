@@ -5,6 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Deepest nesting of lists and maps in one value; what lies deeper is dropped where rows come in, so
+/// that every reader, also one with a limit of its own, can read what was stored.
+pub const ATTRIBUTE_DEPTH_MAX: usize = 16;
+
 /// Named values, sorted by name.
 pub type Attributes = BTreeMap<String, AttributeValue>;
 

@@ -19,7 +19,7 @@ mod sample;
 mod shared;
 mod span;
 
-pub use attributes::{AttributeValue, Attributes};
+pub use attributes::{ATTRIBUTE_DEPTH_MAX, AttributeValue, Attributes};
 pub use batch::Batch;
 pub use event::Event;
 pub use identity_labels::{IDENTITY_LABELS, identity_attributes, stamped_sample};

@@ -6,7 +6,7 @@ use serde_json::Value;
 use trimtab_model::Identity;
 
 use crate::otlp::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BODY_BYTES_MAX, NAME_BYTES_MAX, cut};
-use crate::{AttributeValue, Attributes, Level, LogRecord, SpanId, TraceId};
+use crate::{ATTRIBUTE_DEPTH_MAX, AttributeValue, Attributes, Level, LogRecord, SpanId, TraceId};
 
 /// Longest line in bytes; the rest of a longer one is dropped.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -93,7 +93,7 @@ fn structured(mut fields: serde_json::Map<String, Value>, record: &mut LogRecord
             break;
         }
         cut(&mut name, NAME_BYTES_MAX, &mut 0);
-        record.attributes.insert(name, attribute(value));
+        record.attributes.insert(name, attribute(value, 0));
     }
     if record.body.is_empty()
         && let Some(text) = record.attributes.get("error").and_then(AttributeValue::as_str)
@@ -209,8 +209,9 @@ fn plain(value: Value) -> String {
     }
 }
 
-fn attribute(value: Value) -> AttributeValue {
+fn attribute(value: Value, depth: usize) -> AttributeValue {
     match value {
+        Value::Array(_) | Value::Object(_) if depth == ATTRIBUTE_DEPTH_MAX => AttributeValue::Empty,
         Value::Null => AttributeValue::Empty,
         Value::Bool(value) => AttributeValue::Bool(value),
         Value::Number(number) => number
@@ -222,12 +223,16 @@ fn attribute(value: Value) -> AttributeValue {
             cut(&mut text, ATTRIBUTE_BYTES_MAX, &mut 0);
             AttributeValue::Text(text)
         }
-        Value::Array(items) => {
-            AttributeValue::List(items.into_iter().take(ATTRIBUTES_MAX).map(attribute).collect())
-        }
+        Value::Array(items) => AttributeValue::List({
+            let kept = items.into_iter().take(ATTRIBUTES_MAX);
+            kept.map(|item| attribute(item, depth + 1)).collect()
+        }),
         Value::Object(map) => {
             let kept = map.into_iter().take(ATTRIBUTES_MAX);
-            AttributeValue::Map(kept.map(|(name, value)| (name, attribute(value))).collect())
+            AttributeValue::Map(
+                kept.map(|(name, value)| (name, attribute(value, depth + 1)))
+                    .collect(),
+            )
         }
     }
 }
@@ -337,6 +342,19 @@ mod tests {
         ] {
             assert!(show(line).starts_with(level), "{line}: {}", show(line));
         }
+    }
+
+    #[test]
+    fn deep_lines_can_be_stored_and_read_again() {
+        let line = format!(
+            "{{\"msg\":\"deep\",\"a\":{}1{}}}",
+            "[".repeat(120),
+            "]".repeat(120)
+        );
+        let record = parse(&line, &Arc::default(), 0);
+        assert_eq!(record.body, "deep");
+        let stored = serde_json::to_string(&record).unwrap_or_default();
+        assert_eq!(serde_json::from_str::<LogRecord>(&stored).ok(), Some(record));
     }
 
     #[test]

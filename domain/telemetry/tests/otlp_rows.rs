@@ -206,3 +206,20 @@ fn long_things_are_cut_and_counted() {
     assert_eq!(decoded.batch.logs[0].body.len(), otlp::BODY_BYTES_MAX);
     assert_eq!(decoded.batch.logs[0].attributes.len(), otlp::ATTRIBUTES_MAX);
 }
+
+#[test]
+fn deep_values_are_cut_so_that_they_can_be_read_again() {
+    let value = (0..30).fold(r#"{"intValue":1}"#.to_owned(), |inner, _| {
+        format!(r#"{{"arrayValue":{{"values":[{inner}]}}}}"#)
+    });
+    let body = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"attributes":[{{"key":"a","value":{value}}}]}}]}}]}}]}}"#
+    );
+    let decoded = otlp::decode_logs_json(body.as_bytes(), &instance(), NOW).unwrap();
+    assert_eq!((decoded.rejected, decoded.cut), (0, 1));
+    let stored = serde_json::to_string(&decoded.batch).unwrap();
+    assert_eq!(
+        serde_json::from_str::<trimtab_telemetry::Batch>(&stored).unwrap(),
+        decoded.batch
+    );
+}

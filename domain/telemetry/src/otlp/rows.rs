@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use trimtab_model::Identity;
 
 use super::{AHEAD_MS_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, NAME_BYTES_MAX};
-use crate::{AttributeValue, Attributes, identity_attributes};
+use crate::{ATTRIBUTE_DEPTH_MAX, AttributeValue, Attributes, identity_attributes};
 
 /// Cuts a text to at most `bytes_max` bytes between characters.
 pub(crate) fn cut(text: &mut String, bytes_max: usize, cuts: &mut u64) {
@@ -29,9 +29,19 @@ pub(super) fn name(mut text: String, cuts: &mut u64) -> String {
 }
 
 pub(super) fn attributes(pairs: Vec<KeyValue>, cuts: &mut u64) -> Attributes {
+    nested(pairs, 0, cuts)
+}
+
+pub(super) fn value(any: AnyValue, cuts: &mut u64) -> AttributeValue {
+    value_at(any, 0, cuts)
+}
+
+fn nested(pairs: Vec<KeyValue>, depth: usize, cuts: &mut u64) -> Attributes {
     let mut attributes = Attributes::new();
     for pair in pairs {
-        let value = pair.value.map_or(AttributeValue::Empty, |any| value(any, cuts));
+        let value = pair
+            .value
+            .map_or(AttributeValue::Empty, |any| value_at(any, depth, cuts));
         let key = name(pair.key, cuts);
         if key.is_empty() || (attributes.len() == ATTRIBUTES_MAX && !attributes.contains_key(&key)) {
             *cuts += 1;
@@ -42,8 +52,12 @@ pub(super) fn attributes(pairs: Vec<KeyValue>, cuts: &mut u64) -> Attributes {
     attributes
 }
 
-pub(super) fn value(any: AnyValue, cuts: &mut u64) -> AttributeValue {
+fn value_at(any: AnyValue, depth: usize, cuts: &mut u64) -> AttributeValue {
     match any.value {
+        Some(Value::ArrayValue(_) | Value::KvlistValue(_)) if depth == ATTRIBUTE_DEPTH_MAX => {
+            *cuts += 1;
+            AttributeValue::Empty
+        }
         None | Some(Value::StringValueStrindex(_)) => AttributeValue::Empty,
         Some(Value::StringValue(mut text)) => {
             cut(&mut text, ATTRIBUTE_BYTES_MAX, cuts);
@@ -63,9 +77,9 @@ pub(super) fn value(any: AnyValue, cuts: &mut u64) -> AttributeValue {
             let dropped = list.values.len().saturating_sub(ATTRIBUTES_MAX);
             *cuts += dropped as u64;
             let kept = list.values.into_iter().take(ATTRIBUTES_MAX);
-            AttributeValue::List(kept.map(|item| value(item, cuts)).collect())
+            AttributeValue::List(kept.map(|item| value_at(item, depth + 1, cuts)).collect())
         }
-        Some(Value::KvlistValue(list)) => AttributeValue::Map(attributes(list.values, cuts)),
+        Some(Value::KvlistValue(list)) => AttributeValue::Map(nested(list.values, depth + 1, cuts)),
     }
 }
 
