@@ -84,7 +84,12 @@ impl Keeper {
 
     /// Writes the head to blocks and drops the log before it.
     fn flush(&mut self) -> Result<(), SeriesError> {
-        let flushed = self.try_flush();
+        // After an earlier failure the first try writes what was left then.
+        let left_over = self.state.read().flushing.is_some();
+        let mut flushed = self.try_flush();
+        if left_over && flushed.is_ok() {
+            flushed = self.try_flush();
+        }
         let text = flushed
             .as_ref()
             .err()

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file written by a newer Trimtab.
+    #[error("failed to read {}: its version is {version}, and this program knows version 1; use the program that wrote it", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+    },
     /// A batch that cannot be written down.
     #[error("failed to encode a batch: {0}")]
     Encode(String),

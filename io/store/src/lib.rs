@@ -4,14 +4,21 @@
 //! memory, Parquet files by signal and day that other tools read directly. The layout on disk is
 //! described in docs/storage.md.
 
+mod commit;
 mod config;
+mod date;
 mod entry;
 mod error;
+mod file;
+mod keeper;
 mod memory;
+mod plain_json;
 mod query;
+mod scan;
 mod seam;
 mod state;
 mod store;
+mod table;
 
 pub use config::{Clock, StoreConfig, TemplateOf};
 pub use error::StoreError;

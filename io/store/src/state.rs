@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use tokio::sync::{Notify, broadcast};
 use trimtab_telemetry::Batch;
 
+use crate::file::Files;
 use crate::memory::Memory;
 use crate::{Appended, StoreConfig};
 
@@ -47,6 +48,7 @@ pub(crate) struct Contents {
     pub(crate) memory: Memory,
     /// Rows that are being written to files, with the checkpoint of the log that they reach to.
     pub(crate) flushing: Option<(Arc<Memory>, u64)>,
+    pub(crate) files: Files,
     pub(crate) keys: Keys,
 }
 
@@ -92,6 +94,11 @@ impl State {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Contents> {
         self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the key of a batch whose rows are in files already.
+    pub(crate) fn remember(&self, key: &str) {
+        self.write().keys.insert(key, self.config.keys_max);
     }
 
     /// Makes a durable batch visible.

@@ -1,38 +1,59 @@
 //! The embedded store.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use trimtab_telemetry::{AttributeValue, Batch, Event, LogRecord, Span, TraceId};
 use trimtab_wal::Wal;
 
-use crate::memory::Pick;
-use crate::query::effective_limit;
+use crate::commit::Commit;
+use crate::file::Prefilter;
+use crate::keeper::{Decided, Keeper, Task, find_files};
+use crate::memory::Memory;
 use crate::state::State;
+use crate::table::Signal;
 use crate::{
     Appended, EventQuery, LogQuery, Replay, Retained, SignalStats, SignalStore, SpanQuery, StoreConfig,
-    StoreError, StoreStats, TEMPLATE_ATTRIBUTE, Tail, TailFilter, TimeRange, entry,
+    StoreError, StoreStats, TEMPLATE_ATTRIBUTE, Tail, TailFilter, TimeRange, entry, scan,
 };
 
+/// Batches that a replay reads ahead.
+const REPLAY_AHEAD: usize = 2;
 /// Memory may hold this many times `memory_bytes_max` before appenders must wait.
 const MEMORIES_MAX: u64 = 2;
 /// How long an appender waits for files to be written.
 const BEHIND_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A durable batch on its way into memory.
-struct Pending {
+pub(crate) struct Pending {
     key: String,
     batch: Arc<Batch>,
 }
 
+/// The store's log.
+pub(crate) type StoreWal = Wal<Pending, Appended>;
+
 #[derive(Debug)]
 struct Inner {
     state: Arc<State>,
-    wal: Arc<Wal<Pending, Appended>>,
+    wal: Arc<StoreWal>,
+    tasks: Option<mpsc::Sender<Task>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(keeper) = self.keeper.take() {
+            // A panic in there was reported by the thread itself.
+            let _ = keeper.join();
+        }
+    }
 }
 
 /// A store in one folder. Cheap to clone; the folder is free again when the last clone is dropped.
@@ -47,15 +68,24 @@ impl Store {
     /// # Errors
     /// A folder in use, a damaged log (the message says the way out).
     pub fn open(dir: impl AsRef<Path>, config: StoreConfig) -> Result<Self, StoreError> {
-        let dir = dir.as_ref();
+        let root = dir.as_ref();
+        std::fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
         let state = Arc::new(State::new(config.clone()));
+        // Read before the log's lock is held: whoever holds it only adds to what this says, and then
+        // the lock is refused below.
+        let decided = Commit::read(root)?;
+        let in_files_before = decided.as_ref().and_then(|commit| commit.checkpoint);
         let (replayed, applied) = (state.clone(), state.clone());
         let wal = Wal::open(
-            &dir.join("wal"),
+            &root.join("wal"),
             config.wal,
-            move |_, bytes| {
+            move |sequence, bytes| {
                 let (key, batch) = entry::decode(bytes)?;
-                replayed.apply(&key, Arc::new(batch));
+                if in_files_before.is_some_and(|checkpoint| sequence < checkpoint) {
+                    replayed.remember(&key);
+                } else {
+                    replayed.apply(&key, Arc::new(batch));
+                }
                 Ok(())
             },
             move |pending: Pending| {
@@ -67,12 +97,65 @@ impl Store {
                 appended
             },
         )?;
+        if let Some(commit) = &decided {
+            commit.carry_out(root)?;
+        }
+        let found = find_files(root)?;
+        state.write().files = found.files;
+        state
+            .counters
+            .damaged_files
+            .store(found.damaged, Ordering::Relaxed);
+        let wal = Arc::new(wal);
+        let keeper = Keeper {
+            state: state.clone(),
+            wal: wal.clone(),
+            root: root.to_owned(),
+            next_sequence: found.sequence,
+            decided: decided.map(Decided::recovered),
+        };
+        let (tasks, requests) = mpsc::channel();
+        let keeper = std::thread::Builder::new()
+            .name("store-keeper".to_owned())
+            .spawn(move || keeper.run(&requests))
+            .map_err(StoreError::io("start the keeper of", root))?;
         Ok(Store {
             inner: Arc::new(Inner {
                 state,
-                wal: Arc::new(wal),
+                wal,
+                tasks: Some(tasks),
+                keeper: Some(keeper),
             }),
         })
+    }
+
+    /// Merges small files.
+    ///
+    /// # Errors
+    /// The file system's, or a damaged file.
+    pub async fn compact(&self) -> Result<(), StoreError> {
+        self.ask(Task::Compact).await
+    }
+
+    async fn ask<X>(
+        &self,
+        task: impl FnOnce(oneshot::Sender<Result<X, StoreError>>) -> Task,
+    ) -> Result<X, StoreError> {
+        let (done, answer) = oneshot::channel();
+        let tasks = self.inner.tasks.as_ref().ok_or(StoreError::Closed)?;
+        tasks.send(task(done)).map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs a query where it may read files.
+    async fn read<X: Send + 'static>(
+        &self,
+        query: impl FnOnce(&State) -> Result<X, StoreError> + Send + 'static,
+    ) -> Result<X, StoreError> {
+        let state = self.inner.state.clone();
+        tokio::task::spawn_blocking(move || query(&state))
+            .await
+            .map_err(|_| StoreError::Closed)?
     }
 
     /// Takes out what must not be stored and gives log lines their template; returns how many rows
@@ -117,12 +200,6 @@ impl Store {
             }
         }
     }
-
-    fn batches(&self) -> Vec<Arc<Batch>> {
-        let contents = self.inner.state.read();
-        let flushing = contents.flushing.iter().flat_map(|(memory, _)| &memory.batches);
-        flushing.chain(&contents.memory.batches).cloned().collect()
-    }
 }
 
 #[async_trait]
@@ -151,52 +228,46 @@ impl SignalStore for Store {
     }
 
     async fn scan_logs(&self, query: LogQuery) -> Result<Vec<LogRecord>, StoreError> {
-        let mut pick = Pick::new(query.order, effective_limit(query.limit));
-        for batch in self.batches() {
-            for log in batch.logs.iter().filter(|log| query.matches(log)) {
-                pick.offer(log.at_nanos, || log.clone());
-            }
-        }
-        Ok(pick.into_rows())
+        let filter = Prefilter {
+            range: query.range,
+            origin: query.origin.clone(),
+            trace_id: query.trace_id,
+        };
+        let wanted = (query.order, query.limit);
+        self.read(move |state| scan::pick(state, &filter, wanted, |log: &LogRecord| query.matches(log)))
+            .await
     }
 
     async fn trace(&self, trace_id: TraceId) -> Result<Vec<Span>, StoreError> {
-        let mut spans = Vec::new();
-        for batch in self.batches() {
-            spans.extend(
-                batch
-                    .spans
-                    .iter()
-                    .filter(|span| span.trace_id == trace_id)
-                    .cloned(),
-            );
-        }
-        spans.sort_by_key(|span| span.start_nanos);
-        Ok(spans)
+        self.read(move |state| scan::trace(state, trace_id)).await
     }
 
     async fn search_spans(&self, query: SpanQuery) -> Result<Vec<Span>, StoreError> {
-        let mut pick = Pick::new(query.order, effective_limit(query.limit));
-        for batch in self.batches() {
-            for span in batch.spans.iter().filter(|span| query.matches(span)) {
-                pick.offer(span.start_nanos, || span.clone());
-            }
-        }
-        Ok(pick.into_rows())
+        let filter = Prefilter {
+            range: query.range,
+            origin: query.origin.clone(),
+            trace_id: None,
+        };
+        let wanted = (query.order, query.limit);
+        self.read(move |state| scan::pick(state, &filter, wanted, |span: &Span| query.matches(span)))
+            .await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
-        let mut pick = Pick::new(query.order, effective_limit(query.limit));
-        for batch in self.batches() {
-            for event in batch.events.iter().filter(|event| query.matches(event)) {
-                pick.offer(event.at_nanos, || event.clone());
-            }
-        }
-        Ok(pick.into_rows())
+        let filter = Prefilter {
+            range: query.range,
+            origin: query.origin.clone(),
+            trace_id: None,
+        };
+        let wanted = (query.order, query.limit);
+        self.read(move |state| scan::pick(state, &filter, wanted, |event: &Event| query.matches(event)))
+            .await
     }
 
-    async fn replay(&self, _range: TimeRange) -> Result<Replay, StoreError> {
-        let (_, batches) = mpsc::channel(2);
+    async fn replay(&self, range: TimeRange) -> Result<Replay, StoreError> {
+        let (to, batches) = tokio::sync::mpsc::channel(REPLAY_AHEAD);
+        let state = self.inner.state.clone();
+        tokio::task::spawn_blocking(move || scan::replay(&state, range, &to));
         Ok(Replay::new(batches))
     }
 
@@ -206,25 +277,31 @@ impl SignalStore for Store {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.ask(Task::Flush).await
     }
 
-    async fn retain(&self, _now_ms: i64) -> Result<Retained, StoreError> {
-        Ok(Retained::default())
+    async fn retain(&self, now_ms: i64) -> Result<Retained, StoreError> {
+        self.ask(|done| Task::Retain { now_ms, done }).await
     }
 
     fn stats(&self) -> StoreStats {
         let state = &self.inner.state;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let contents = state.read();
-        let signal = |rows: u64| SignalStats {
-            memory_rows: rows,
-            ..SignalStats::default()
+        let flushing = contents.flushing.as_ref().map(|(memory, _)| memory.as_ref());
+        let signal = |signal: Signal, rows_of: fn(&Memory) -> u64| {
+            let files = || contents.files.iter().filter(|file| file.signal == signal);
+            SignalStats {
+                memory_rows: rows_of(&contents.memory) + flushing.map_or(0, rows_of),
+                files: files().count() as u64,
+                file_rows: files().map(|file| file.rows).sum(),
+                file_bytes: files().map(|file| file.bytes).sum(),
+            }
         };
         StoreStats {
-            logs: signal(contents.memory.logs),
-            spans: signal(contents.memory.spans),
-            events: signal(contents.memory.events),
+            logs: signal(Signal::Logs, |memory| memory.logs),
+            spans: signal(Signal::Spans, |memory| memory.spans),
+            events: signal(Signal::Events, |memory| memory.events),
             accepted: load(&state.counters.accepted),
             repeated: load(&state.counters.repeated),
             too_far_ahead: load(&state.counters.too_far_ahead),
