@@ -4,13 +4,19 @@
 //! [`ProcessRuntime`] runs instances as processes on this machine. Deliberately absent: releases,
 //! rollouts, routing. A runtime takes a folder and a command and knows nothing of where they came from.
 
+mod command;
 mod error;
+mod folder;
 mod health;
 mod instance;
+mod log;
+mod port;
 mod process_runtime;
+mod process_table;
 mod runtime;
 pub mod shim;
 mod spec;
+mod user;
 
 pub use error::RuntimeError;
 pub use health::{HealthReport, ProbeResult, check_health, probe, wait_healthy};

@@ -1,12 +1,32 @@
 //! Instances as processes on this machine.
 
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use trimtab_model::{Generation, InstanceId};
 
-use crate::{Instance, InstanceSpec, LogLine, LogStream, Runtime, RuntimeError, Usage};
+use crate::command::{self, Unusable};
+use crate::folder::Folder;
+use crate::log::LogReader;
+use crate::shim::protocol::{Reply, Request, ask};
+use crate::{Instance, InstanceSpec, InstanceState, LogLine, LogStream, Runtime, RuntimeError, Usage};
+use crate::{log, process_table, user};
+
+/// How long a shim may take to start and to answer beyond what it was told to wait.
+const SHIM_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between looks at a shim that starts or ends.
+const POLL: Duration = Duration::from_millis(5);
+/// Pauses between looks at a log that is followed.
+const FOLLOW_POLL: Duration = Duration::from_millis(50);
+/// Longest command in words.
+const COMMAND_WORDS_MAX: usize = 1_000;
+/// Largest environment in bytes; the kernel takes about two megabytes with the command.
+const ENV_BYTES_MAX: usize = 512 * 1024;
 
 /// How to start a shim: a program and the words before those that [`crate::shim::main`] is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +37,15 @@ pub struct ShimProgram {
     pub args: Vec<String>,
 }
 
-/// Runs each instance as a process kept by a shim.
+type Locks = Arc<Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>>;
+
+/// Runs each instance as a process kept by a shim, in a folder of its own beneath one folder. All knowledge is in these
+/// folders: another `ProcessRuntime` on the same folder, in this process or the next, sees and steers the same instances.
 #[derive(Debug, Clone)]
 pub struct ProcessRuntime {
     dir: PathBuf,
-    #[expect(dead_code, reason = "the shim lands next")]
     shim: ShimProgram,
+    locks: Locks,
 }
 
 impl ProcessRuntime {
@@ -31,41 +54,415 @@ impl ProcessRuntime {
     /// # Errors
     /// When the folder cannot be made or read.
     pub fn new(dir: impl Into<PathBuf>, shim: ShimProgram) -> Result<Self, RuntimeError> {
-        Ok(ProcessRuntime {
-            dir: dir.into(),
+        let dir =
+            std::path::absolute(dir.into()).map_err(RuntimeError::file("find", "the instances' folder"))?;
+        fs::create_dir_all(&dir).map_err(RuntimeError::file("make", &dir))?;
+        let runtime = ProcessRuntime {
+            dir,
             shim,
-        })
+            locks: Locks::default(),
+        };
+        for folder in runtime.folders()? {
+            if !folder.is_kept() && folder.kill_leftovers() {
+                tracing::warn!(folder = %folder.path().display(), "killed processes of an instance whose shim was lost");
+            }
+        }
+        Ok(runtime)
     }
+
+    fn folder(&self, id: &InstanceId) -> Folder {
+        Folder::new(self.dir.join(id.as_str()))
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, RuntimeError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(RuntimeError::file("read", &self.dir))? {
+            let entry = entry.map_err(RuntimeError::file("read", &self.dir))?;
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| InstanceId::new(name).is_ok())
+            {
+                found.push(Folder::new(entry.path()));
+            }
+        }
+        found.sort_by(|a, b| a.path().cmp(b.path()));
+        Ok(found)
+    }
+
+    /// One change at a time to each instance.
+    async fn lock(&self, id: &InstanceId) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            // Instances come and go: forget the locks that nobody holds.
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            locks.entry(id.clone()).or_default().clone()
+        };
+        lock.lock_owned().await
+    }
+
+    fn known(&self, id: &InstanceId) -> Result<(Folder, Instance), RuntimeError> {
+        let folder = self.folder(id);
+        match folder.instance()? {
+            Some(instance) => Ok((folder, instance)),
+            None => Err(RuntimeError::NoInstance(id.clone())),
+        }
+    }
+
+    async fn tell(
+        &self,
+        id: &InstanceId,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Instance, RuntimeError> {
+        let refused = |reason| {
+            Err(RuntimeError::Shim {
+                instance: id.clone(),
+                reason,
+            })
+        };
+        let given = request.generation().unwrap_or_default();
+        match ask(&self.folder(id), &request, patience).await {
+            Ok(Reply::Done(instance)) => Ok(instance),
+            Ok(Reply::Older { newest }) => Err(RuntimeError::OlderGeneration {
+                instance: id.clone(),
+                given,
+                newest,
+            }),
+            Ok(Reply::Refused { reason }) | Err(reason) => refused(reason),
+        }
+    }
+
+    /// Starts a shim for the spec, which replaces that of the folder.
+    async fn launch(&self, folder: &Folder, spec: InstanceSpec) -> Result<Instance, RuntimeError> {
+        let id = spec.id.clone();
+        let search = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        folder.create()?;
+        folder.write_spec(spec, self.shim.args.clone(), search.clone())?;
+        let output =
+            File::create(folder.shim_output()).map_err(RuntimeError::file("make", folder.shim_output()))?;
+        let error_output = output
+            .try_clone()
+            .map_err(RuntimeError::file("open", folder.shim_output()))?;
+        let mut command = Command::new(&self.shim.program);
+        command.args(&self.shim.args).arg("run").arg(folder.path());
+        command.env_clear().env("PATH", search).current_dir("/");
+        command.stdin(Stdio::null()).stdout(output).stderr(error_output);
+        let mut shim = command
+            .spawn()
+            .map_err(RuntimeError::file("run", &self.shim.program))?;
+        let pid = shim.id();
+        // Waited for by a thread that ends with it, so that none stays a zombie.
+        let ended = tokio::task::spawn_blocking(move || shim.wait());
+        let deadline = Instant::now() + SHIM_PATIENCE;
+        loop {
+            if let Some(state) = folder.state()?.filter(|state| state.shim.pid == pid) {
+                let instance = state.instance;
+                return match instance.problem.clone() {
+                    Some(reason) if instance.started_at.is_none() => {
+                        Err(RuntimeError::Shim { instance: id, reason })
+                    }
+                    _ => Ok(instance),
+                };
+            }
+            if ended.is_finished() || Instant::now() > deadline {
+                let words = fs::read_to_string(folder.shim_output()).unwrap_or_default();
+                let reason = format!("it didn't start: {}", words.trim());
+                return Err(RuntimeError::Shim { instance: id, reason });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn stop_locked(
+        &self,
+        id: &InstanceId,
+        grace: Duration,
+        generation: Generation,
+    ) -> Result<Instance, RuntimeError> {
+        let (folder, instance) = self.known(id)?;
+        refuse_older(&instance, generation)?;
+        if folder.is_kept() {
+            let told = self
+                .tell(id, Request::Stop { grace, generation }, grace + SHIM_PATIENCE)
+                .await;
+            let deadline = Instant::now() + SHIM_PATIENCE;
+            while folder.is_kept() && told.is_ok() && Instant::now() < deadline {
+                tokio::time::sleep(POLL).await;
+            }
+            if folder.is_kept() {
+                return told;
+            }
+        }
+        folder.kill_leftovers();
+        if let Some(mut state) = folder.state()? {
+            state.instance.state = InstanceState::Stopped;
+            state.instance.generation = generation;
+            state.instance.pid = None;
+            folder.write_state(state.shim, None, state.mark, state.instance.clone())?;
+            return Ok(state.instance);
+        }
+        // The shim died before it wrote anything: nothing ran.
+        Ok(instance)
+    }
+}
+
+fn refuse_older(instance: &Instance, given: Generation) -> Result<(), RuntimeError> {
+    if given < instance.generation {
+        let newest = instance.generation;
+        return Err(RuntimeError::OlderGeneration {
+            instance: instance.id.clone(),
+            given,
+            newest,
+        });
+    }
+    Ok(())
+}
+
+/// Sees that the spec can be carried out, so that the error comes at once and says the mend.
+fn check(spec: &InstanceSpec) -> Result<(), RuntimeError> {
+    let bad = |reason: String| RuntimeError::BadSpec {
+        instance: spec.id.clone(),
+        reason,
+    };
+    if !spec.dir.is_absolute() || !spec.dir.is_dir() {
+        return Err(bad(format!(
+            "its folder {} is not there; unpack the artifact first",
+            spec.dir.display()
+        )));
+    }
+    let Some(program) = spec.command.first().filter(|program| !program.is_empty()) else {
+        return Err(bad(
+            "its command is empty; set `run.command` in trimtab.yaml".to_owned()
+        ));
+    };
+    if spec.command.len() > COMMAND_WORDS_MAX || spec.command.iter().any(|word| word.contains('\0')) {
+        return Err(bad(format!(
+            "its command has more than {COMMAND_WORDS_MAX} words or a NUL byte; shorten it"
+        )));
+    }
+    let bytes: usize = spec
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2)
+        .sum();
+    let named = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
+    if bytes > ENV_BYTES_MAX
+        || !spec
+            .env
+            .iter()
+            .all(|(name, value)| named(name) && !value.contains('\0'))
+    {
+        return Err(bad(format!(
+            "its environment is over {ENV_BYTES_MAX} bytes, or a name is empty or holds `=` or NUL; correct `run.env`"
+        )));
+    }
+    if let Some(name) = &spec.user {
+        let user = user::resolve(name).map_err(bad)?;
+        if let Some(reason) = user::barred(user, &spec.dir.join("x")) {
+            return Err(bad(reason));
+        }
+        user::give(&spec.dir, user).map_err(RuntimeError::file("give to its user", &spec.dir))?;
+    }
+    let search = spec
+        .env
+        .get("PATH")
+        .cloned()
+        .or_else(|| std::env::var("PATH").ok())
+        .unwrap_or_default();
+    command::find(program, &spec.dir, &search)
+        .map(drop)
+        .map_err(|unusable| match unusable {
+            Unusable::Missing { looked } => RuntimeError::CommandMissing {
+                instance: spec.id.clone(),
+                command: program.clone(),
+                looked,
+            },
+            Unusable::NotExecutable { path } => RuntimeError::NotExecutable {
+                instance: spec.id.clone(),
+                path,
+            },
+        })
+}
+
+/// Whether two specs describe the same process.
+fn same_process(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    InstanceSpec {
+        generation: b.generation,
+        ..a.clone()
+    } == *b
 }
 
 #[async_trait]
 impl Runtime for ProcessRuntime {
     async fn ensure(&self, spec: InstanceSpec) -> Result<Instance, RuntimeError> {
-        self.get(&spec.id).await
+        let _guard = self.lock(&spec.id).await;
+        check(&spec)?;
+        let folder = self.folder(&spec.id);
+        let generation = spec.generation;
+        if let Some(instance) = folder.instance()? {
+            refuse_older(&instance, generation)?;
+            let before = folder.spec()?.map(|file| file.spec);
+            let same = before.as_ref().is_some_and(|before| same_process(before, &spec));
+            if folder.is_kept() && same && instance.state != InstanceState::Stopping {
+                let request = match instance.state {
+                    InstanceState::Exited => Request::Restart { generation },
+                    _ => Request::Advance { generation },
+                };
+                return self.tell(&spec.id, request, SHIM_PATIENCE).await;
+            }
+            let grace = before.map_or(Duration::ZERO, |before| before.stop_grace);
+            self.stop_locked(&spec.id, grace, generation).await?;
+        }
+        self.launch(&folder, spec).await
     }
-    async fn stop(&self, id: &InstanceId, _: Duration, _: Generation) -> Result<Instance, RuntimeError> {
-        self.get(id).await
+
+    async fn stop(
+        &self,
+        id: &InstanceId,
+        grace: Duration,
+        generation: Generation,
+    ) -> Result<Instance, RuntimeError> {
+        let _guard = self.lock(id).await;
+        self.stop_locked(id, grace, generation).await
     }
-    async fn restart(&self, id: &InstanceId, _: Generation) -> Result<Instance, RuntimeError> {
-        self.get(id).await
+
+    async fn restart(&self, id: &InstanceId, generation: Generation) -> Result<Instance, RuntimeError> {
+        let _guard = self.lock(id).await;
+        let (folder, before) = self.known(id)?;
+        refuse_older(&before, generation)?;
+        let Some(file) = folder.spec()? else {
+            return Err(RuntimeError::NoInstance(id.clone()));
+        };
+        if !folder.is_kept() {
+            folder.kill_leftovers();
+            return self
+                .launch(
+                    &folder,
+                    InstanceSpec {
+                        generation,
+                        ..file.spec
+                    },
+                )
+                .await;
+        }
+        let told = self
+            .tell(
+                id,
+                Request::Restart { generation },
+                file.spec.stop_grace + SHIM_PATIENCE,
+            )
+            .await?;
+        let deadline = Instant::now() + SHIM_PATIENCE;
+        loop {
+            let (_, instance) = self.known(id)?;
+            let anew = instance.started_at != before.started_at || instance.problem.is_some();
+            if (anew && instance.restarts >= told.restarts) || Instant::now() > deadline {
+                return Ok(instance);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
+
     async fn list(&self) -> Result<Vec<Instance>, RuntimeError> {
-        let _ = std::fs::create_dir_all(&self.dir).map_err(RuntimeError::file("make", &self.dir));
-        Ok(Vec::new())
+        let mut instances = Vec::new();
+        for folder in self.folders()? {
+            instances.extend(folder.instance()?);
+        }
+        Ok(instances)
     }
+
     async fn get(&self, id: &InstanceId) -> Result<Instance, RuntimeError> {
-        Err(RuntimeError::NoInstance(id.clone()))
+        Ok(self.known(id)?.1)
     }
-    async fn remove(&self, _: &InstanceId) -> Result<(), RuntimeError> {
-        Ok(())
+
+    async fn remove(&self, id: &InstanceId) -> Result<(), RuntimeError> {
+        let _guard = self.lock(id).await;
+        let folder = self.folder(id);
+        if let Some(instance) = folder.instance()? {
+            self.stop_locked(id, Duration::ZERO, instance.generation).await?;
+        }
+        folder.remove()
     }
-    async fn logs(&self, id: &InstanceId, _: u64) -> Result<LogStream, RuntimeError> {
-        Err(RuntimeError::NoInstance(id.clone()))
+
+    async fn logs(&self, id: &InstanceId, from: u64) -> Result<LogStream, RuntimeError> {
+        let (folder, _) = self.known(id)?;
+        let reader = LogReader::new(folder.logs(), from);
+        let follow = Follow {
+            folder,
+            reader,
+            ready: Vec::new().into_iter(),
+            done: false,
+        };
+        Ok(Box::pin(futures_util::stream::unfold(follow, Follow::next)))
     }
-    async fn last_lines(&self, id: &InstanceId, _: usize) -> Result<Vec<LogLine>, RuntimeError> {
-        Err(RuntimeError::NoInstance(id.clone()))
+
+    async fn last_lines(&self, id: &InstanceId, count: usize) -> Result<Vec<LogLine>, RuntimeError> {
+        let (folder, _) = self.known(id)?;
+        match log::last_lines(&folder.logs(), count) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(RuntimeError::file("read", folder.logs())),
+        }
     }
+
     async fn usage(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
-        Err(RuntimeError::NoInstance(id.clone()))
+        let (_, instance) = self.known(id)?;
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let page = rustix::param::page_size() as u64;
+        let mut usage = Usage::default();
+        let Some(group) = instance.pid else {
+            return Ok(usage);
+        };
+        for stat in process_table::all()
+            .into_iter()
+            .filter(|stat| stat.group == group)
+        {
+            usage.cpu_seconds += stat.cpu_ticks as f64 / ticks;
+            usage.rss_bytes += stat.rss_pages * page;
+            usage.processes += u32::from(stat.lives());
+            usage.threads += stat.threads;
+        }
+        Ok(usage)
+    }
+}
+
+/// A log being followed.
+struct Follow {
+    folder: Folder,
+    reader: LogReader,
+    ready: std::vec::IntoIter<LogLine>,
+    done: bool,
+}
+
+impl Follow {
+    async fn next(mut self) -> Option<(Result<LogLine, RuntimeError>, Self)> {
+        loop {
+            if let Some(line) = self.ready.next() {
+                return Some((Ok(line), self));
+            }
+            if self.done {
+                return None;
+            }
+            // Asked before reading: what a stopped instance wrote is then all there.
+            let over = match self.folder.instance() {
+                Ok(instance) => instance.is_none_or(|instance| instance.state == InstanceState::Stopped),
+                Err(_) => !self.folder.path().exists(),
+            };
+            let mut reader = self.reader;
+            let read = tokio::task::spawn_blocking(move || (reader.read(), reader)).await;
+            let Ok((read, reader)) = read else { return None };
+            self.reader = reader;
+            match read {
+                Ok(lines) if lines.is_empty() && over => return None,
+                Ok(lines) if lines.is_empty() => tokio::time::sleep(FOLLOW_POLL).await,
+                Ok(lines) => self.ready = lines.into_iter(),
+                Err(_) if over => return None,
+                Err(error) => {
+                    self.done = true;
+                    let path = self.folder.logs();
+                    return Some((Err(RuntimeError::file("read", path)(error)), self));
+                }
+            }
+        }
     }
 }
