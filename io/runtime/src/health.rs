@@ -1,12 +1,24 @@
 //! Whether an instance is well.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use trimtab_model::InstanceId;
 
-use crate::{HealthCheck, Instance, Runtime, RuntimeError};
+use crate::{HealthCheck, Instance, InstanceState, Runtime, RuntimeError};
+
+/// Bytes of an answer that are read; the rest is left.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of its body that are kept.
+const BODY_BYTES_MAX: usize = 1024;
+/// Last lines of output that an unhealthy instance is reported with.
+const LAST_LINES: usize = 10;
+/// Pause between looks at an instance that doesn't listen yet.
+const START_POLL: Duration = Duration::from_millis(25);
 
 /// What one probe saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +35,16 @@ pub struct ProbeResult {
     pub took: Duration,
 }
 
+impl std::fmt::Display for ProbeResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.error, self.status) {
+            (Some(error), _) => write!(f, "{error}"),
+            (None, Some(status)) => write!(f, "status {status}, body {:?}", self.body),
+            (None, None) => f.write_str("no answer"),
+        }
+    }
+}
+
 /// What a row of probes saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthReport {
@@ -34,37 +56,297 @@ pub struct HealthReport {
     pub last: ProbeResult,
 }
 
-/// Asks once.
-pub async fn probe(_address: SocketAddr, _check: &HealthCheck) -> ProbeResult {
-    ProbeResult {
-        healthy: false,
-        status: None,
-        body: String::new(),
-        error: None,
-        took: Duration::ZERO,
+/// Asks once: `GET path` with a connection of its own, over within the check's timeout.
+pub async fn probe(address: SocketAddr, check: &HealthCheck) -> ProbeResult {
+    let begun = Instant::now();
+    let answer = match tokio::time::timeout(check.timeout, exchange(address, &check.path)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {:?}", check.timeout)),
+    };
+    let took = begun.elapsed();
+    match answer {
+        Ok((status, body)) => ProbeResult {
+            healthy: (200..400).contains(&status),
+            status: Some(status),
+            body,
+            error: None,
+            took,
+        },
+        Err(error) => ProbeResult {
+            healthy: false,
+            status: None,
+            body: String::new(),
+            error: Some(error),
+            took,
+        },
     }
 }
 
-/// Asks until the thresholds of `check` decide.
+async fn exchange(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let refuse = |reason: &str| Err(std::io::Error::other(reason.to_owned()));
+    if !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return refuse("the path of a probe begins with `/` and has no spaces; correct `run.health.path`");
+    }
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: trimtab-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let mut limited = stream.take(ANSWER_BYTES_MAX);
+    // Not only until the peer closes: some keep the connection all the same.
+    loop {
+        if let Some(parsed) = parse(&answer, false) {
+            return Ok(parsed);
+        }
+        if limited.read_buf(&mut answer).await? == 0 {
+            return match parse(&answer, true) {
+                Some(parsed) => Ok(parsed),
+                None => refuse("the answer is not HTTP/1.1"),
+            };
+        }
+    }
+}
+
+/// The status and the body's beginning, once the answer is complete or `over`.
+fn parse(answer: &[u8], over: bool) -> Option<(u16, String)> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let mut lines = head.lines();
+    let first = lines.next()?;
+    let status: u16 = first.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+    let rest = &answer[end + 4..];
+    if (100..200).contains(&status) {
+        return parse(rest, over);
+    }
+    let header = |wanted: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(name, value)| {
+                name.trim()
+                    .eq_ignore_ascii_case(wanted)
+                    .then(|| value.trim().to_ascii_lowercase())
+            })
+    };
+    let (body, complete) = if header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        unchunk(rest)
+    } else {
+        let length = header("content-length").and_then(|value| value.parse().ok());
+        let none = matches!(status, 204 | 304);
+        let complete = none || length.is_some_and(|length: usize| rest.len() >= length);
+        (
+            rest[..rest.len().min(length.unwrap_or(rest.len()))].to_vec(),
+            complete,
+        )
+    };
+    let enough = complete || over || body.len() >= BODY_BYTES_MAX;
+    enough.then(|| {
+        (
+            status,
+            String::from_utf8_lossy(&body[..body.len().min(BODY_BYTES_MAX)]).into_owned(),
+        )
+    })
+}
+
+/// Joins the chunks that are there; whether the last one is.
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    loop {
+        let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else {
+            return (body, false);
+        };
+        let size = String::from_utf8_lossy(&rest[..end]);
+        let size = size.split(';').next().unwrap_or_default().trim();
+        let Ok(size) = usize::from_str_radix(size, 16) else {
+            return (body, true);
+        };
+        let chunk = &rest[end + 2..];
+        if size == 0 {
+            return (body, true);
+        }
+        body.extend_from_slice(&chunk[..chunk.len().min(size)]);
+        match size.checked_add(2).and_then(|size| chunk.get(size..)) {
+            Some(next) => rest = next,
+            None => return (body, false),
+        }
+    }
+}
+
+/// Asks until the thresholds of `check` decide, pausing for its interval between probes.
 pub async fn check_health(address: SocketAddr, check: &HealthCheck) -> HealthReport {
-    HealthReport {
-        healthy: false,
-        probes: 1,
-        last: probe(address, check).await,
+    let (mut good, mut bad, mut probes) = (0, 0, 0);
+    loop {
+        let last = probe(address, check).await;
+        probes += 1;
+        (good, bad) = if last.healthy { (good + 1, 0) } else { (0, bad + 1) };
+        if good >= check.healthy_after.max(1) || bad >= check.unhealthy_after.max(1) {
+            return HealthReport {
+                healthy: last.healthy,
+                probes,
+                last,
+            };
+        }
+        tokio::time::sleep(check.interval).await;
     }
 }
 
 /// Waits until the instance is running and healthy, at most `deadline`.
 ///
 /// # Errors
-/// [`RuntimeError::NeverHealthy`] with the last probe's status and body and the last lines of output; at once when the instance
-/// has exited for good.
+/// [`RuntimeError::NeverHealthy`] with the last probe's status and body and the last lines of output; at once when the
+/// instance has exited for good, was stopped or is lost.
 pub async fn wait_healthy(
     runtime: &dyn Runtime,
     id: &InstanceId,
     check: &HealthCheck,
     deadline: Duration,
 ) -> Result<Instance, RuntimeError> {
-    let _ = (check, deadline);
-    runtime.get(id).await
+    let begun = Instant::now();
+    let (mut good, mut last) = (0, None);
+    loop {
+        let instance = runtime.get(id).await?;
+        let over = match instance.state {
+            InstanceState::Exited | InstanceState::Stopped | InstanceState::Lost => true,
+            InstanceState::Starting | InstanceState::BackOff | InstanceState::Stopping => {
+                good = 0;
+                false
+            }
+            InstanceState::Running => {
+                let seen = probe(instance.address, check).await;
+                good = if seen.healthy { good + 1 } else { 0 };
+                last = Some(seen);
+                if good >= check.healthy_after.max(1) {
+                    return Ok(instance);
+                }
+                false
+            }
+        };
+        if over || begun.elapsed() >= deadline {
+            return Err(never_healthy(runtime, &instance, check, begun.elapsed(), last).await);
+        }
+        let pause = if instance.state == InstanceState::Running {
+            check.interval
+        } else {
+            START_POLL
+        };
+        tokio::time::sleep(pause.min(deadline.saturating_sub(begun.elapsed()))).await;
+    }
+}
+
+async fn never_healthy(
+    runtime: &dyn Runtime,
+    instance: &Instance,
+    check: &HealthCheck,
+    waited: Duration,
+    last: Option<ProbeResult>,
+) -> RuntimeError {
+    let lines = runtime
+        .last_lines(&instance.id, LAST_LINES)
+        .await
+        .unwrap_or_default();
+    let last_lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    // Writing to a string doesn't fail.
+    let mut why = format!("it is {} after {} restarts", instance.state, instance.restarts);
+    if let Some(problem) = &instance.problem {
+        let _ = write!(why, "; {problem}");
+    }
+    if let Some(exit) = &instance.last_exit {
+        let _ = write!(why, "; it last ended with {exit}");
+    }
+    let url = format!("http://{}{}", instance.address, check.path);
+    let _ = match &last {
+        Some(probe) => write!(why, "; the last probe of {url} saw: {probe}"),
+        None => write!(
+            why,
+            "; it was never seen to listen on {}, the PORT in its environment",
+            instance.address
+        ),
+    };
+    let _ = match last_lines.is_empty() {
+        true => write!(why, "; it wrote nothing"),
+        false => write!(why, "; its last lines:\n  {}", last_lines.join("\n  ")),
+    };
+    RuntimeError::NeverHealthy {
+        instance: instance.id.clone(),
+        waited,
+        why,
+        last_probe: last.map(Box::new),
+        last_lines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn answers_are_read_in_every_framing() {
+        let ok = |text: &str, over| parse(text.as_bytes(), over);
+        let saw = |status, body: &str| Some((status, body.to_owned()));
+        assert_eq!(
+            ok("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", false),
+            saw(200, "hi")
+        );
+        assert_eq!(ok("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi", false), None);
+        assert_eq!(ok("HTTP/1.0 503 No\r\n\r\nsorry", false), None);
+        assert_eq!(ok("HTTP/1.0 503 No\r\n\r\nsorry", true), saw(503, "sorry"));
+        assert_eq!(ok("HTTP/1.1 204 None\r\n\r\n", false), saw(204, ""));
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3;x=y\r\n you\r\n0\r\n\r\n";
+        assert_eq!(ok(chunked, false), saw(200, "hi yo"));
+        assert_eq!(
+            ok("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 None\r\n\r\n", false),
+            saw(204, "")
+        );
+        for strange in [
+            "",
+            "HTTP/1.1",
+            "SSH-2.0\r\n\r\n",
+            "HTTP/1.1 abc\r\n\r\n",
+            "HTTP/1.1 \u{fffd}\u{fffd}\r\n\r\n",
+        ] {
+            assert_eq!(ok(strange, true), None, "{strange:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn probes_are_bounded_in_time_and_size() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let check = HealthCheck {
+            timeout: Duration::from_millis(100),
+            ..HealthCheck::default()
+        };
+        // Accepted by the kernel, never answered.
+        let silent = probe(address, &check).await;
+        assert!(
+            !silent.healthy && silent.error.as_ref().unwrap().contains("no answer within 100ms"),
+            "{silent}"
+        );
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 500 No\r\n\r\n").await;
+                while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+            }
+        });
+        let check = HealthCheck::default();
+        let endless = probe(address, &check).await;
+        assert_eq!((endless.status, endless.body.len()), (Some(500), BODY_BYTES_MAX));
+        server.abort();
+        let _ = server.await;
+        let gone = probe(address, &check).await;
+        assert!(gone.error.unwrap().contains("refused"));
+        let crooked = probe(
+            address,
+            &HealthCheck {
+                path: "/ HTTP/1.1\r\nX: y".to_owned(),
+                ..check
+            },
+        )
+        .await;
+        assert!(crooked.error.unwrap().contains("run.health.path"));
+    }
 }

@@ -4,6 +4,7 @@
 //! [`ProcessRuntime`] runs instances as processes on this machine. Deliberately absent: releases,
 //! rollouts, routing. A runtime takes a folder and a command and knows nothing of where they came from.
 
+mod check;
 mod command;
 mod error;
 mod folder;

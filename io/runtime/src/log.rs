@@ -5,12 +5,15 @@
 //! own words. A record is written at once or cut off again, so a reader that stops at the last line's end never
 //! reads half of one, and its offset stays good for as long as the segment is kept.
 
+mod follow;
 mod reader;
 mod record;
 mod splitter;
 mod writer;
 
-pub(crate) use reader::{LogReader, last_lines};
+pub(crate) use follow::follow;
+use reader::LogReader;
+pub(crate) use reader::last_lines;
 pub(crate) use splitter::LineSplitter;
 pub(crate) use writer::LogWriter;
 

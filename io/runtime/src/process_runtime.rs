@@ -10,23 +10,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use trimtab_model::{Generation, InstanceId};
 
-use crate::command::{self, Unusable};
+use crate::check::check;
 use crate::folder::Folder;
-use crate::log::LogReader;
 use crate::shim::protocol::{Reply, Request, ask};
 use crate::{Instance, InstanceSpec, InstanceState, LogLine, LogStream, Runtime, RuntimeError, Usage};
-use crate::{log, process_table, user};
+use crate::{log, process_table};
 
 /// How long a shim may take to start and to answer beyond what it was told to wait.
 const SHIM_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between looks at a shim that starts or ends.
 const POLL: Duration = Duration::from_millis(5);
-/// Pauses between looks at a log that is followed.
-const FOLLOW_POLL: Duration = Duration::from_millis(50);
-/// Longest command in words.
-const COMMAND_WORDS_MAX: usize = 1_000;
-/// Largest environment in bytes; the kernel takes about two megabytes with the command.
-const ENV_BYTES_MAX: usize = 512 * 1024;
 
 /// How to start a shim: a program and the words before those that [`crate::shim::main`] is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,72 +212,6 @@ fn refuse_older(instance: &Instance, given: Generation) -> Result<(), RuntimeErr
     Ok(())
 }
 
-/// Sees that the spec can be carried out, so that the error comes at once and says the mend.
-fn check(spec: &InstanceSpec) -> Result<(), RuntimeError> {
-    let bad = |reason: String| RuntimeError::BadSpec {
-        instance: spec.id.clone(),
-        reason,
-    };
-    if !spec.dir.is_absolute() || !spec.dir.is_dir() {
-        return Err(bad(format!(
-            "its folder {} is not there; unpack the artifact first",
-            spec.dir.display()
-        )));
-    }
-    let Some(program) = spec.command.first().filter(|program| !program.is_empty()) else {
-        return Err(bad(
-            "its command is empty; set `run.command` in trimtab.yaml".to_owned()
-        ));
-    };
-    if spec.command.len() > COMMAND_WORDS_MAX || spec.command.iter().any(|word| word.contains('\0')) {
-        return Err(bad(format!(
-            "its command has more than {COMMAND_WORDS_MAX} words or a NUL byte; shorten it"
-        )));
-    }
-    let bytes: usize = spec
-        .env
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 2)
-        .sum();
-    let named = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
-    if bytes > ENV_BYTES_MAX
-        || !spec
-            .env
-            .iter()
-            .all(|(name, value)| named(name) && !value.contains('\0'))
-    {
-        return Err(bad(format!(
-            "its environment is over {ENV_BYTES_MAX} bytes, or a name is empty or holds `=` or NUL; correct `run.env`"
-        )));
-    }
-    if let Some(name) = &spec.user {
-        let user = user::resolve(name).map_err(bad)?;
-        if let Some(reason) = user::barred(user, &spec.dir.join("x")) {
-            return Err(bad(reason));
-        }
-        user::give(&spec.dir, user).map_err(RuntimeError::file("give to its user", &spec.dir))?;
-    }
-    let search = spec
-        .env
-        .get("PATH")
-        .cloned()
-        .or_else(|| std::env::var("PATH").ok())
-        .unwrap_or_default();
-    command::find(program, &spec.dir, &search)
-        .map(drop)
-        .map_err(|unusable| match unusable {
-            Unusable::Missing { looked } => RuntimeError::CommandMissing {
-                instance: spec.id.clone(),
-                command: program.clone(),
-                looked,
-            },
-            Unusable::NotExecutable { path } => RuntimeError::NotExecutable {
-                instance: spec.id.clone(),
-                path,
-            },
-        })
-}
-
 /// Whether two specs describe the same process.
 fn same_process(a: &InstanceSpec, b: &InstanceSpec) -> bool {
     InstanceSpec {
@@ -387,14 +314,7 @@ impl Runtime for ProcessRuntime {
 
     async fn logs(&self, id: &InstanceId, from: u64) -> Result<LogStream, RuntimeError> {
         let (folder, _) = self.known(id)?;
-        let reader = LogReader::new(folder.logs(), from);
-        let follow = Follow {
-            folder,
-            reader,
-            ready: Vec::new().into_iter(),
-            done: false,
-        };
-        Ok(Box::pin(futures_util::stream::unfold(follow, Follow::next)))
+        Ok(log::follow(folder, from))
     }
 
     async fn last_lines(&self, id: &InstanceId, count: usize) -> Result<Vec<LogLine>, RuntimeError> {
@@ -423,46 +343,5 @@ impl Runtime for ProcessRuntime {
             usage.threads += stat.threads;
         }
         Ok(usage)
-    }
-}
-
-/// A log being followed.
-struct Follow {
-    folder: Folder,
-    reader: LogReader,
-    ready: std::vec::IntoIter<LogLine>,
-    done: bool,
-}
-
-impl Follow {
-    async fn next(mut self) -> Option<(Result<LogLine, RuntimeError>, Self)> {
-        loop {
-            if let Some(line) = self.ready.next() {
-                return Some((Ok(line), self));
-            }
-            if self.done {
-                return None;
-            }
-            // Asked before reading: what a stopped instance wrote is then all there.
-            let over = match self.folder.instance() {
-                Ok(instance) => instance.is_none_or(|instance| instance.state == InstanceState::Stopped),
-                Err(_) => !self.folder.path().exists(),
-            };
-            let mut reader = self.reader;
-            let read = tokio::task::spawn_blocking(move || (reader.read(), reader)).await;
-            let Ok((read, reader)) = read else { return None };
-            self.reader = reader;
-            match read {
-                Ok(lines) if lines.is_empty() && over => return None,
-                Ok(lines) if lines.is_empty() => tokio::time::sleep(FOLLOW_POLL).await,
-                Ok(lines) => self.ready = lines.into_iter(),
-                Err(_) if over => return None,
-                Err(error) => {
-                    self.done = true;
-                    let path = self.folder.logs();
-                    return Some((Err(RuntimeError::file("read", path)(error)), self));
-                }
-            }
-        }
     }
 }
