@@ -116,7 +116,7 @@ impl ProcessRuntime {
         };
         let given = request.generation().unwrap_or_default();
         match ask(&self.folder(id), &request, patience).await {
-            Ok(Reply::Done(instance)) => Ok(instance),
+            Ok(Reply::Done(instance)) => Ok(*instance),
             Ok(Reply::Older { newest }) => Err(RuntimeError::OlderGeneration {
                 instance: id.clone(),
                 given,
@@ -145,8 +145,9 @@ impl ProcessRuntime {
             .spawn()
             .map_err(RuntimeError::file("run", &self.shim.program))?;
         let pid = shim.id();
-        // Waited for by a thread that ends with it, so that none stays a zombie.
-        let ended = tokio::task::spawn_blocking(move || shim.wait());
+        // Waited for by a thread that ends with it, so that none stays a zombie. Not a thread of tokio's: its runtime
+        // would wait for it at its end.
+        let ended = std::thread::spawn(move || shim.wait());
         let deadline = Instant::now() + SHIM_PATIENCE;
         loop {
             if let Some(state) = folder.state()?.filter(|state| state.shim.pid == pid) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, ServiceName};
 use trimtab_runtime::{
@@ -131,27 +132,26 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        // Also when a test fails: stop by the shim's own signal, which ends its child first.
+        // Also when a test fails: kill the shims, then what they leave behind.
         for entry in std::fs::read_dir(self.dir.path().join("instances"))
             .into_iter()
             .flatten()
             .flatten()
         {
-            if let Ok(bytes) = std::fs::read(entry.path().join("state.json")) {
-                let state: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-                if let Some(pid) = state["shim"]["pid"].as_u64() {
-                    kill(pid as u32, "KILL");
-                }
+            let state = std::fs::read(entry.path().join("state.json")).unwrap_or_default();
+            let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+            if let Some(pid) = state["shim"]["pid"].as_u64() {
+                kill(pid as u32, Signal::KILL);
             }
         }
+        // The lock falls open when the shim is gone.
+        std::thread::sleep(Duration::from_millis(20));
+        House::open(&self.dir);
     }
 }
 
-fn kill(pid: u32, signal: &str) {
-    let _ = std::process::Command::new("sh")
-        .args(["-c", &format!("kill -{signal} -- {pid}")])
-        .stderr(std::process::Stdio::null())
-        .status();
+fn kill(pid: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -362,7 +362,7 @@ async fn a_killed_child_comes_back() {
         .await
         .unwrap();
     let before = house.running().await;
-    kill(before.pid.unwrap(), "KILL");
+    kill(before.pid.unwrap(), Signal::KILL);
     let after = house
         .until("back", |instance| {
             instance.state == InstanceState::Running && instance.pid != before.pid
@@ -385,7 +385,7 @@ async fn a_lost_shim_takes_its_child_along_and_shows_as_lost() {
         .iter()
         .find_map(|line| line.strip_prefix("away ")?.parse().ok())
         .unwrap();
-    kill(house.shim_pid(), "KILL");
+    kill(house.shim_pid(), Signal::KILL);
     house
         .until("lost", |instance| instance.state == InstanceState::Lost)
         .await;
@@ -500,14 +500,21 @@ async fn a_hundred_megabytes_in_one_line_cost_little() {
 #[tokio::test]
 async fn logs_rotate_and_say_what_went_away() {
     let house = House::new();
-    let mut spec =
-        house.shell("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000");
+    let mut spec = house.spec(&[PROGRAM, "serve"]);
     spec.logs = LogLimits {
         segment_bytes_max: 20_000,
         segments_max: 3,
     };
     house.runtime.ensure(spec).await.unwrap();
-    house.until_line("line 2999").await;
+    let instance = house.running().await;
+    for number in 0..60 {
+        house
+            .get(&instance, &format!("/say?{}-line{number}", "x".repeat(900)))
+            .await;
+        if number % 10 == 9 {
+            house.until_line(&format!("-line{number}")).await;
+        }
+    }
     let logs = house
         .dir
         .path()
@@ -524,7 +531,7 @@ async fn logs_rotate_and_say_what_went_away() {
     let first = stream.next().await.unwrap().unwrap();
     assert_eq!(gap.next_offset, first.offset);
     let mut last = first;
-    while last.text != "line 2999" {
+    while !last.text.ends_with("-line59") {
         let line = tokio::time::timeout(PATIENCE, stream.next())
             .await
             .unwrap()
@@ -650,16 +657,19 @@ async fn an_instance_runs_as_another_user_where_permitted() {
         assert!(error.contains("needs root"), "{error}");
         return;
     }
-    // Temporary folders are closed to others.
+    let mode = |mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(house.dir.path(), permissions).unwrap();
+    };
+    mode(0o700);
     let error = house.runtime.ensure(spec.clone()).await.unwrap_err().to_string();
     assert!(error.contains("chmod o+x"), "{error}");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(house.dir.path(), open).unwrap();
+    mode(0o755);
     let instance = house.runtime.ensure(spec).await.unwrap();
     house.until_line("done").await;
     assert!(house.lines().await.contains(&"65534".to_owned()));
     // Tied to its shim all the same.
-    kill(house.shim_pid(), "KILL");
+    kill(house.shim_pid(), Signal::KILL);
     until_gone(instance.pid.unwrap()).await;
 }
 
@@ -672,7 +682,7 @@ async fn a_shim_told_to_end_ends_its_child_first() {
         .await
         .unwrap();
     house.running().await;
-    kill(house.shim_pid(), "TERM");
+    kill(house.shim_pid(), Signal::TERM);
     let lost = house
         .until("lost", |instance| instance.state == InstanceState::Lost)
         .await;

@@ -58,7 +58,7 @@ impl Follow {
                     let path = self.folder.logs();
                     return Some((Err(RuntimeError::file("read", path)(error)), self));
                 }
-                _ if self.looks % LOOKS_PER_STATE == 0 && self.is_over() => self.over = true,
+                _ if self.looks.is_multiple_of(LOOKS_PER_STATE) && self.is_over() => self.over = true,
                 _ => tokio::time::sleep(FOLLOW_POLL).await,
             }
             self.looks = self.looks.wrapping_add(1);

@@ -55,7 +55,7 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    Done(Instance),
+    Done(Box<Instance>),
     Older { newest: Generation },
     Refused { reason: String },
 }

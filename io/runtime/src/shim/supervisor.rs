@@ -103,7 +103,7 @@ impl Supervisor {
                 Next::Stopped(waiting) => {
                     self.enter(InstanceState::Stopped, None);
                     for reply in waiting {
-                        let _ = reply.send(Reply::Done(self.instance.clone()));
+                        let _ = reply.send(Reply::Done(Box::new(self.instance.clone())));
                     }
                     // The answers go out over tasks of their own.
                     sleep(Duration::from_millis(20)).await;
@@ -252,7 +252,7 @@ impl Supervisor {
         match command.request {
             Request::Stop { .. } | Request::Restart { .. } => Some(command),
             Request::Status | Request::Advance { .. } => {
-                let _ = command.reply.send(Reply::Done(self.instance.clone()));
+                let _ = command.reply.send(Reply::Done(Box::new(self.instance.clone())));
                 None
             }
         }
@@ -264,7 +264,7 @@ impl Supervisor {
         self.instance.restarts += 1;
         self.instance.state = InstanceState::Starting;
         // Answered before the start: whoever asked watches the folder for the new process.
-        let _ = reply.send(Reply::Done(self.instance.clone()));
+        let _ = reply.send(Reply::Done(Box::new(self.instance.clone())));
         Next::Start
     }
 
@@ -320,7 +320,10 @@ impl Supervisor {
         self.instance.last_exit = Some(exit);
         match restart {
             _ if !stops.is_empty() => Next::Stopped(stops),
-            _ if leaving => Next::Leave,
+            _ if leaving => {
+                self.enter(InstanceState::Stopping, None);
+                Next::Leave
+            }
             Some(reply) => self.begin_anew(reply),
             None => Next::Leave,
         }
