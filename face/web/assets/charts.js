@@ -40,7 +40,7 @@ function draw(container, chart) {
   const axis = { stroke: () => color("--ink-3"), font: "11px Inter, sans-serif", ticks: { show: false }, grid: { stroke: () => color("--rule"), width: 1 } };
   const options = {
     ...size(host),
-    padding: [6, 4, 0, 0],
+    padding: [6, 14, 0, 0],
     cursor: { sync: { key: sync.key, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 6 },
       bind: { dblclick: () => () => { zoomAll(null); return null; } } },
     legend: { show: false },

@@ -6,6 +6,8 @@
 mod backend;
 #[path = "demo_pages/data.rs"]
 mod data;
+#[path = "demo_pages/figures.rs"]
+mod figures;
 #[path = "demo_pages/stories.rs"]
 mod stories;
 

@@ -44,9 +44,40 @@ pub(crate) fn short_commit(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }
 
+/// What a program wrote, without terminal escapes and control characters.
+pub(crate) fn plain_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            // CSI: ESC [ … final byte. Other sequences lose their first character alone.
+            if chars.next_if_eq(&'[').is_some() {
+                for c in chars.by_ref() {
+                    if ('@'..='~').contains(&c) {
+                        break;
+                    }
+                }
+            }
+        } else if !c.is_control() || c == '\t' {
+            out.push(c);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_are_taken_out() {
+        assert_eq!(
+            plain_line("\u{1b}[31mwarning\u{1b}[0m: \u{7}x\ty"),
+            "warning: x\ty"
+        );
+        assert_eq!(plain_line("\u{1b}[12;"), "");
+        assert_eq!(plain_line("\u{1b}"), "");
+    }
 
     #[test]
     fn links_stay_on_this_server() {

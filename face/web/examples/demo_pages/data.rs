@@ -6,17 +6,21 @@ use trimtab_api::*;
 use trimtab_model::Timestamp;
 
 use crate::backend::now;
+use crate::figures::figures;
 use crate::stories;
 
+/// A gibibyte.
+pub(crate) const GIB: f64 = 1_073_741_824.0;
+
 /// A wobbling value: the same for the same second, wherever it is asked for.
-fn wobble(at: i64, base: f64, swing: f64, seed: i64) -> f64 {
+pub(crate) fn wobble(at: i64, base: f64, swing: f64, seed: i64) -> f64 {
     let t = at as f64 / 1000.0;
     let slow = (t / 97.0 + seed as f64).sin() * 0.6 + (t / 23.0 + seed as f64 * 2.0).sin() * 0.3;
     let noise = ((at / 1000 * 7919 + seed * 104_729).rem_euclid(1000) as f64 / 500.0 - 1.0) * 0.25;
     base + swing * (slow + noise)
 }
 
-fn points(from: i64, to: i64, base: f64, swing: f64, seed: i64) -> Vec<(i64, Option<f64>)> {
+pub(crate) fn points(from: i64, to: i64, base: f64, swing: f64, seed: i64) -> Vec<(i64, Option<f64>)> {
     let step = ((to - from) / 180 / 1000).max(1) * 1000;
     let begin = from / step * step;
     (0..=(to - begin) / step)
@@ -85,282 +89,11 @@ pub(crate) fn health(empty: bool) -> Health {
     }
 }
 
-type Spec = (
-    &'static str,
-    FigureGroup,
-    &'static str,
-    f64,
-    f64,
-    Option<f64>,
-    &'static str,
-    FigureState,
-    &'static str,
-);
-
 pub(crate) fn dashboard(query: &DashboardQuery, empty: bool) -> Dashboard {
     let to = now();
     let minutes = i64::from(query.minutes.unwrap_or(15));
     let from = Moment::from_millis(to.millis() - minutes * 60_000);
-    use FigureGroup as G;
-    use FigureState as S;
-    let gib = 1_073_741_824.0;
-    let specs: [Spec; 23] = [
-        (
-            "D.S1",
-            G::System,
-            "%",
-            34.0,
-            12.0,
-            None,
-            "2 cores",
-            S::Good,
-            "trimtab_host_cpu_percent",
-        ),
-        (
-            "D.S2",
-            G::System,
-            "bytes",
-            5.2 * gib,
-            0.3 * gib,
-            Some(16.0 * gib),
-            "",
-            S::Good,
-            "trimtab_host_memory_used_bytes",
-        ),
-        (
-            "D.S3",
-            G::System,
-            "bytes",
-            181.0 * gib,
-            0.4 * gib,
-            Some(200.0 * gib),
-            "",
-            S::Warning,
-            "trimtab_host_disk_used_bytes",
-        ),
-        (
-            "D.S4",
-            G::System,
-            "bytes/s",
-            2_400_000.0,
-            900_000.0,
-            None,
-            "received and sent",
-            S::Neutral,
-            "trimtab_host_network_receive_bytes_per_second",
-        ),
-        (
-            "D.S5",
-            G::System,
-            "%",
-            99.98,
-            0.01,
-            None,
-            "30 days of probes",
-            S::Good,
-            "avg_over_time(trimtab_probe_success[30d])",
-        ),
-        (
-            "D.A1",
-            G::Application,
-            "/s",
-            142.0,
-            22.0,
-            None,
-            "over 10 s",
-            S::Neutral,
-            "sum(rate(trimtab_requests_total[10s]))",
-        ),
-        (
-            "D.A2",
-            G::Application,
-            "ms",
-            320.0,
-            40.0,
-            None,
-            "p95, objective 300 ms",
-            S::Warning,
-            "histogram_quantile(0.95, …)",
-        ),
-        (
-            "D.A3",
-            G::Application,
-            "%",
-            0.21,
-            0.1,
-            None,
-            "objective 0.5 %",
-            S::Good,
-            "errors / requests",
-        ),
-        (
-            "D.A4",
-            G::Application,
-            "",
-            318.0,
-            14.0,
-            None,
-            "over 5 min",
-            S::Neutral,
-            "active_users",
-        ),
-        (
-            "D.A5",
-            G::Application,
-            "/s",
-            611.0,
-            60.0,
-            None,
-            "",
-            S::Neutral,
-            "rate(blocks_store_queries_total[1m])",
-        ),
-        (
-            "D.B1",
-            G::Business,
-            "/h",
-            4_310.0,
-            300.0,
-            None,
-            "",
-            S::Neutral,
-            "blocks created",
-        ),
-        (
-            "D.B2",
-            G::Business,
-            "/min",
-            918.0,
-            80.0,
-            None,
-            "",
-            S::Neutral,
-            "CRDT operations",
-        ),
-        (
-            "D.B3",
-            G::Business,
-            "/min",
-            204.0,
-            30.0,
-            None,
-            "",
-            S::Neutral,
-            "search queries",
-        ),
-        (
-            "D.B4",
-            G::Business,
-            "/min",
-            12.4,
-            3.0,
-            None,
-            "",
-            S::Neutral,
-            "plugin loads",
-        ),
-        (
-            "D.B5",
-            G::Business,
-            "/min",
-            f64::NAN,
-            0.0,
-            None,
-            "",
-            S::NoData,
-            "sync events",
-        ),
-        (
-            "D.Q1",
-            G::Quality,
-            "",
-            0.94,
-            0.02,
-            None,
-            "T = 250 ms",
-            S::Good,
-            "apdex",
-        ),
-        (
-            "D.Q2",
-            G::Quality,
-            "%",
-            99.71,
-            0.02,
-            None,
-            "objective 99.5 %",
-            S::Good,
-            "sla",
-        ),
-        (
-            "D.Q3",
-            G::Quality,
-            "s",
-            48.0,
-            1.0,
-            None,
-            "3 incidents, 30 days",
-            S::Neutral,
-            "mttr",
-        ),
-        (
-            "D.Q4",
-            G::Quality,
-            "s",
-            361_000.0,
-            10.0,
-            None,
-            "3 incidents, 30 days",
-            S::Neutral,
-            "mtbf",
-        ),
-        (
-            "D.Q5",
-            G::Quality,
-            "/5",
-            4.4,
-            0.05,
-            None,
-            "212 scores, 30 days",
-            S::Good,
-            "feedback",
-        ),
-        ("D.AL1", G::Alerts, "", 0.0, 0.0, None, "", S::Warning, ""),
-        ("D.AL2", G::Alerts, "", 1.0, 0.0, None, "", S::Warning, ""),
-        ("D.AL3", G::Alerts, "", 0.0, 0.0, None, "", S::Good, ""),
-    ];
-    let names = [
-        "Blocks created",
-        "CRDT operations",
-        "Search queries",
-        "Plugin loads",
-        "Sync events",
-    ];
-    let figures = specs.iter().enumerate().map(
-        |(seed, (id, group, unit, base, swing, total, detail, state, source))| {
-            let value = (!empty && base.is_finite()).then(|| wobble(to.millis(), *base, *swing, seed as i64));
-            Figure {
-                id: (*id).into(),
-                group: *group,
-                title: names.get(seed.wrapping_sub(10)).unwrap_or(id).to_string(),
-                value,
-                total: *total,
-                unit: (*unit).into(),
-                state: if value.is_some() { *state } else { S::NoData },
-                source: (*source).into(),
-                detail: (*detail).into(),
-                sparkline: if value.is_some() {
-                    points(from.millis(), to.millis(), *base, *swing, seed as i64)
-                        .into_iter()
-                        .map(|(_, v)| v)
-                        .collect()
-                } else {
-                    vec![]
-                },
-                as_of: value.map(|_| to),
-            }
-        },
-    );
+    let figures = figures(from, to, empty);
     let chart = |id: &str, unit: &str, objective: Option<f64>, lines: &[(&str, f64, f64)]| Chart {
         id: id.into(),
         title: id.into(),
@@ -393,19 +126,19 @@ pub(crate) fn dashboard(query: &DashboardQuery, empty: bool) -> Dashboard {
             vec!["blocks".into(), "mail".into()]
         },
         health: health(empty),
-        figures: figures.collect(),
+        figures,
         charts: vec![
             chart(
                 "requests",
                 "/s",
                 None,
-                &[("blocks-r2", 95.0, 16.0), ("blocks-r3", 47.0, 9.0)],
+                &[("blocks-r3", 95.0, 16.0), ("blocks-r1", 47.0, 9.0)],
             ),
             chart(
                 "errors",
                 "%",
                 Some(0.5),
-                &[("blocks-r2", 0.12, 0.08), ("blocks-r3", 0.3, 0.15)],
+                &[("blocks-r3", 0.12, 0.08), ("blocks-r1", 0.3, 0.15)],
             ),
             chart(
                 "latency",
@@ -414,8 +147,8 @@ pub(crate) fn dashboard(query: &DashboardQuery, empty: bool) -> Dashboard {
                 &[("p50", 84.0, 8.0), ("p95", 310.0, 44.0)],
             ),
             chart("cpu", "%", None, &[("host", 34.0, 12.0)]),
-            chart("memory", "bytes", None, &[("used", 5.2 * gib, 0.3 * gib)]),
-            chart("disk", "bytes", None, &[("used", 181.0 * gib, 0.4 * gib)]),
+            chart("memory", "bytes", None, &[("used", 5.2 * GIB, 0.3 * GIB)]),
+            chart("disk", "bytes", None, &[("used", 181.0 * GIB, 0.4 * GIB)]),
             chart(
                 "network",
                 "bytes/s",

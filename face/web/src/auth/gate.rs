@@ -188,14 +188,11 @@ async fn check_form(
         ),
     })?;
     let fields = Fields(pairs.into_iter().collect());
-    match caller.and_then(|caller| caller.session.as_ref()) {
-        Some(session) if !app.sessions.csrf_holds(session, fields.text("csrf")) => {
-            // Logging in anew over an old session needs no token of the old one.
-            if path != "/login" {
-                return Err(forged());
-            }
-        }
-        _ => {}
+    let session = caller.and_then(|caller| caller.session.as_ref());
+    let holds = session.is_none_or(|session| app.sessions.csrf_holds(session, fields.text("csrf")));
+    // Logging in anew over an old session needs no token of the old one.
+    if !holds && path != "/login" {
+        return Err(forged());
     }
     parts.extensions.insert(fields);
     Ok(Request::from_parts(parts, Body::empty()))

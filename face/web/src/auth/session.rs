@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn csrf_tokens_belong_to_one_session() {
         let sessions = sessions(1);
-        let mut read = || {
+        let read = || {
             let cookie = sessions.begin(Subject::AdminLink, NOW).unwrap();
             sessions.read(&cookie, NOW).unwrap()
         };

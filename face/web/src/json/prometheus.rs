@@ -73,7 +73,7 @@ fn step_of(text: &str) -> Result<u64, Fault> {
         _ => f64::NAN,
     };
     let ms = number.parse::<f64>().unwrap_or(f64::NAN) * scale;
-    if ms >= 1.0 && ms <= 1e12 {
+    if (1.0..=1e12).contains(&ms) {
         Ok(ms as u64)
     } else {
         Err(Fault::invalid(

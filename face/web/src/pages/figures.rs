@@ -114,12 +114,15 @@ pub(crate) struct MovingFigure {
     empty: bool,
 }
 
+/// Milliseconds since the epoch and values.
+type Points = Vec<(i64, Option<f64>)>;
+
 /// What the live stream tells once a second.
 #[derive(Debug, Serialize)]
 pub(crate) struct Moving {
     figures: Vec<MovingFigure>,
     /// Points newer than those told before, by chart and series.
-    points: BTreeMap<String, Vec<Vec<(i64, Option<f64>)>>>,
+    points: BTreeMap<String, Vec<Points>>,
     from: i64,
     to: i64,
     /// When the newest sample arrived.

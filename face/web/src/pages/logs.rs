@@ -11,7 +11,7 @@ use trimtab_api::{LogLine, LogQuery, Moment};
 use super::Page;
 use crate::failure::Failed;
 use crate::parts::shell::{Section, encoded};
-use crate::parts::{nothing, times};
+use crate::parts::{nothing, plain_line, times};
 use crate::state::now;
 use crate::text::{Language, say};
 
@@ -118,7 +118,7 @@ pub(crate) fn log_row(line: &LogLine, language: Language) -> Markup {
             summary {
                 (times::time(line.at)) span.level { (line.level) }
                 span.log-from { (line.release.as_deref().or(line.service.as_deref()).unwrap_or("–")) }
-                span.log-body { (line.body) }
+                span.log-body { (plain_line(&line.body)) }
             }
             dl.facts.small {
                 @for (name, value) in [(say::SERVICE, &line.service), (say::ENVIRONMENT, &line.environment), (say::RELEASE, &line.release), (say::INSTANCE, &line.instance)] {

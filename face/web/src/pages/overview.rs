@@ -97,7 +97,7 @@ fn banner(dashboard: &Dashboard, language: Language) -> Markup {
                     p.budget-value.num {
                         @match budget.left_percent { Some(left) => b { (percent(left, language)) }, None => b { (language.say(say::NO_DATA)) } }
                     }
-                    @if let Some(left) = budget.left_percent { (charts::share_bar(left, &percent(left, language))) }
+                    @if let Some(left) = budget.left_percent { (charts::share_bar(left, charts::From::Left, &percent(left, language))) }
                     p.small.muted {
                         (language.fill(say::BUDGET_OF, &[&percent(budget.objective_percent, language), &budget.window]))
                         @if let Some(rate) = budget.burn_rate { " · " (language.fill(say::BURN_RATE, &[&number(rate, language)])) }

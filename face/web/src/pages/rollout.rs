@@ -9,7 +9,7 @@ use super::Page;
 use crate::failure::Failed;
 use crate::parts::acts::{Weight, act};
 use crate::parts::badges::{State as _, Tone, dot, strategy};
-use crate::parts::charts::{chart, share_bar, shown};
+use crate::parts::charts::{From, chart, share_bar, shown};
 use crate::parts::shell::Section;
 use crate::parts::{link, nothing, outside_link, times};
 use crate::state::now;
@@ -31,7 +31,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
             (buttons(&page, summary))
         }
         div data-region="strip" { (body_of_strip(summary, language)) (phases(&rollout.phases, language)) }
-        div.columns.columns-even data-region="verdict" {
+        div.columns.columns-wide data-region="verdict" {
             section.panel { h2 { (page.say(say::VERDICT)) } (verdict(rollout.verdict.as_ref(), language)) }
             section.panel { h2 { (page.say(say::BASELINE)) " / " (page.say(say::CANDIDATE)) } (arms(&rollout, language)) }
         }
@@ -89,7 +89,7 @@ fn body_of_strip(rollout: &RolloutSummary, language: Language) -> Markup {
                 @match &rollout.baseline { Some(release) => a href={ "/releases/" (release) } { (release) }, None => span { "–" } }
                 b.num { (baseline) }
             }
-            div.split-bar { (share_bar(rollout.candidate_percent, &format!("{} {candidate}", language.say(say::CANDIDATE)))) }
+            div.split-bar { (share_bar(rollout.candidate_percent, From::Right, &format!("{} {candidate}", language.say(say::CANDIDATE)))) }
             div.split-arm.split-candidate {
                 span.small.muted { (language.say(say::CANDIDATE)) }
                 a href={ "/releases/" (rollout.candidate) } { (rollout.candidate) }

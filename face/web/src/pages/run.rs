@@ -12,7 +12,7 @@ use crate::failure::Failed;
 use crate::parts::acts::{Weight, act};
 use crate::parts::badges::State as _;
 use crate::parts::shell::Section;
-use crate::parts::{link, nothing, short_commit, times};
+use crate::parts::{link, nothing, plain_line, short_commit, times};
 use crate::text::{Language, say};
 
 /// Lines of a log that the page holds; the rest is behind the API.
@@ -153,7 +153,7 @@ fn log_lines(log: Option<&RunLog>, language: Language) -> Markup {
     html! {
         div.log tabindex="0" role="log" data-follow[!log.complete] {
             @for line in &log.lines {
-                p.log-line.stderr[line.stderr] { span.log-number aria-hidden="true" { (line.number) } span { (line.text) } }
+                p.log-line.stderr[line.stderr] { span.log-number aria-hidden="true" { (line.number) } span { (plain_line(&line.text)) } }
             }
         }
     }

@@ -159,11 +159,11 @@ fn line_path(points: impl Iterator<Item = (f64, Option<f64>)>) -> String {
     let mut path = String::new();
     let mut pen_down = false;
     for (x, y) in points {
-        match y.filter(|y| y.is_finite()) {
-            Some(y) => path.push_str(&format!("{}{x:.1} {y:.1}", if pen_down { 'L' } else { 'M' })),
-            None => {}
+        let known = y.filter(|y| y.is_finite());
+        if let Some(y) = known {
+            path.push_str(&format!("{}{x:.1} {y:.1}", if pen_down { 'L' } else { 'M' }));
         }
-        pen_down = y.is_some();
+        pen_down = known.is_some();
     }
     path
 }
@@ -189,13 +189,21 @@ pub(crate) fn spark_path(values: &[Option<f64>]) -> String {
     }))
 }
 
+/// The end that the marked part of a bar begins at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Left,
+    Right,
+}
+
 /// A share as a bar of two parts.
-pub(crate) fn share_bar(percent: f64, label: &str) -> Markup {
+pub(crate) fn share_bar(percent: f64, from: From, label: &str) -> Markup {
     let percent = percent.clamp(0.0, 100.0);
+    let x = if from == From::Right { 100.0 - percent } else { 0.0 };
     html! {
         svg.share viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=(label) {
             rect.share-rest width="100" height="6" {}
-            rect.share-part x={ (100.0 - percent) } width=(percent) height="6" {}
+            rect.share-part x=(x) width=(percent) height="6" {}
         }
     }
 }

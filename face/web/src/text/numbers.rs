@@ -45,7 +45,7 @@ fn grouped(digits: &str) -> String {
     let mut out = String::with_capacity(digits.len() + 4);
     for (index, digit) in digits.chars().enumerate() {
         // Four digits read well without a gap.
-        if index > 0 && digits.len() > 4 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && digits.len() > 4 && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -58,9 +58,28 @@ pub(crate) fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
+/// A share of a hundred, in digits alone. What is short of 100 never reads 100, and what is above 0
+/// never reads 0: both would hide what matters.
+fn percent_digits(value: f64, language: Language) -> String {
+    if (99.0..100.0).contains(&value) {
+        let digits = if value < 99.9 { 1.0e2 } else { 1.0e3 };
+        let text = format!("{:.3}", (value * digits).floor() / digits);
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        return if language == Language::Russian {
+            text.replace('.', ",")
+        } else {
+            text.to_owned()
+        };
+    }
+    if value > 0.0 && value < 0.001 {
+        return format!("<{}", number(0.001, language));
+    }
+    number(value, language)
+}
+
 /// A share of a hundred.
 pub(crate) fn percent(value: f64, language: Language) -> String {
-    format!("{}\u{202f}%", number(value, language))
+    format!("{}\u{202f}%", percent_digits(value, language))
 }
 
 /// A size with a binary prefix.
@@ -90,6 +109,12 @@ pub(crate) fn duration_ms(ms: f64, language: Language) -> Shown {
         v if v < 172_800_000.0 => (ms / 3_600_000.0, say::HOURS),
         _ => (ms / 86_400_000.0, say::DAYS),
     };
+    // Beyond seconds a tenth is as much as people use.
+    let value = if ms.abs() < 120_000.0 {
+        value
+    } else {
+        (value * 10.0).round() / 10.0
+    };
     Shown {
         value: number(value, language),
         unit: language.say(unit).to_owned(),
@@ -107,6 +132,10 @@ pub(crate) fn figure(value: f64, unit: &str, language: Language) -> Shown {
                 ..shown
             }
         }
+        "%" => Shown {
+            value: percent_digits(value, language),
+            unit: "%".to_owned(),
+        },
         "ms" => duration_ms(value, language),
         "s" => duration_ms(value * 1_000.0, language),
         other => {
@@ -166,6 +195,24 @@ mod tests {
         assert_eq!(said(7200.0, "s"), "2 h");
         assert_eq!(said(4.25, "/5"), "4.25 / 5");
         assert_eq!(figure(3.0, "/h", Language::Russian).unit, "/ч");
+    }
+
+    #[test]
+    fn shares_do_not_round_into_certainty() {
+        let said = |value| percent_digits(value, Language::English);
+        assert_eq!(
+            (
+                said(99.98).as_str(),
+                said(99.999_99).as_str(),
+                said(99.5).as_str()
+            ),
+            ("99.98", "99.999", "99.5")
+        );
+        assert_eq!(
+            (said(100.0).as_str(), said(0.0).as_str(), said(0.000_04).as_str()),
+            ("100", "0", "<0.001")
+        );
+        assert_eq!(said(98.76), "98.8");
     }
 
     #[test]

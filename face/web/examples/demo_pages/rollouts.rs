@@ -1,0 +1,187 @@
+//! Rollouts.
+
+use trimtab_api::*;
+
+use super::{ago, code::stage, timeline};
+use crate::backend::now;
+
+pub(crate) fn rollouts() -> Vec<Rollout> {
+    let to = now().millis();
+    let line = |name: &str, base: f64, swing: f64| ChartSeries {
+        name: name.into(),
+        points: (0..120)
+            .map(|i| {
+                (
+                    to - (119 - i) * 1000,
+                    Some(base + swing * ((i as f64) / 7.0).sin()),
+                )
+            })
+            .collect(),
+    };
+    let chart = |id: &str, unit: &str, a: (f64, f64), b: (f64, f64), objective| Chart {
+        id: id.into(),
+        title: id.into(),
+        unit: unit.into(),
+        series: vec![line("blocks-r3", b.0, b.1), line("blocks-r1", a.0, a.1)],
+        objective,
+        source: String::new(),
+    };
+    let arm = |release: &str, requests, errors, rate, p| ArmFigures {
+        release: release.into(),
+        requests,
+        errors,
+        error_percent: Some(errors as f64 / requests as f64 * 100.0),
+        requests_per_second: Some(rate),
+        p50_ms: Some(p),
+        p95_ms: Some(p * 3.6),
+        p99_ms: Some(p * 6.0),
+        instances: 1,
+    };
+    let evidence = |metric: &str, decision, e, base, cand, unit: &str, needed| Evidence {
+        metric: metric.into(),
+        decision,
+        e_value: Some(e),
+        threshold: Some(300.0),
+        baseline: Some(base),
+        candidate: Some(cand),
+        unit: unit.into(),
+        effect: Some(cand - base),
+        interval: Some((cand - base - 0.4, cand - base + 0.5)),
+        units_needed: needed,
+        query: Some("class=\"error\"".into()),
+    };
+    let phase = |name: &str, state| stage(name, "", state, 60, 5, None, "");
+    let summary =
+        |id: &str, base: &str, cand: &str, state, text: &str, percent, seconds, over: Option<i64>| {
+            RolloutSummary {
+                id: id.into(),
+                service: "blocks".into(),
+                environment: "production".into(),
+                strategy: Strategy::BlueGreen,
+                baseline: Some(base.into()),
+                candidate: cand.into(),
+                state,
+                state_text: text.into(),
+                candidate_percent: percent,
+                next_step: if over.is_some() {
+                    String::new()
+                } else {
+                    "the watch window ends".into()
+                },
+                next_at: over.is_none().then(|| ago(-18)),
+                created_at: ago(seconds),
+                finished_at: over.map(ago),
+                run: Some("run-3".into()),
+                incident: over.map(|_| "incident-1".into()),
+                allowed: if over.is_some() {
+                    Allowed::default()
+                } else {
+                    Allowed {
+                        promote: true,
+                        abort: true,
+                        pause: true,
+                        resume: false,
+                        roll_back: true,
+                    }
+                },
+            }
+        };
+    let full = |summary, decision, reason: &str, e| Rollout {
+        summary,
+        phases: vec![
+            phase("start", StageState::Passed),
+            phase("test", StageState::Passed),
+            phase("switch", StageState::Passed),
+            phase("watch", StageState::Running),
+            phase("drain", StageState::Pending),
+            phase("decommission", StageState::Pending),
+        ],
+        baseline_figures: Some(arm("blocks-r1", 412, 1, 7.1, 82.0)),
+        candidate_figures: Some(arm("blocks-r3", 8_204, 17, 135.2, 84.5)),
+        verdict: Some(Verdict {
+            decision,
+            reason: reason.into(),
+            alpha: 0.01,
+            alpha_left: 0.01,
+            tolerance_percent: 25.0,
+            evidence: vec![
+                evidence("errors", decision, e, 0.24, 0.21, "%", Some(1_180)),
+                evidence(
+                    "latency over 300 ms",
+                    VerdictDecision::Collecting,
+                    1.9,
+                    4.9,
+                    5.3,
+                    "%",
+                    Some(640),
+                ),
+                evidence(
+                    "assignment ratio",
+                    VerdictDecision::Healthy,
+                    0.8,
+                    5.0,
+                    4.8,
+                    "%",
+                    None,
+                ),
+            ],
+            forecast: Some(Forecast {
+                units: Some(1_200),
+                seconds: Some(9.0),
+                text: "about 9 s at 142 requests/s".into(),
+            }),
+            as_of: now(),
+        }),
+        weights: vec![
+            WeightStep {
+                at: ago(62),
+                candidate_percent: 95.0,
+                reason: "switched, 5 % held back".into(),
+            },
+            WeightStep {
+                at: ago(90),
+                candidate_percent: 0.0,
+                reason: "started beside".into(),
+            },
+        ],
+        charts: vec![
+            chart("requests", "/s", (7.1, 1.0), (135.2, 12.0), None),
+            chart("errors", "%", (0.24, 0.1), (0.21, 0.08), Some(0.5)),
+            chart("latency", "ms", (295.0, 20.0), (304.0, 26.0), Some(300.0)),
+        ],
+        timeline: timeline(),
+        preview_url: Some("http://127.0.0.1:7782/".into()),
+    };
+    vec![
+        full(
+            summary(
+                "rollout-4",
+                "blocks-r1",
+                "blocks-r3",
+                RolloutState::Watching,
+                "Watching blocks-r3 at 95 %: as good as blocks-r1 so far",
+                95.0,
+                90,
+                None,
+            ),
+            VerdictDecision::Collecting,
+            "no regression so far; 1,180 requests left to claim it healthy",
+            2.4,
+        ),
+        full(
+            summary(
+                "rollout-3",
+                "blocks-r1",
+                "blocks-r2",
+                RolloutState::RolledBack,
+                "Rolled back: error rate 14.2 % against 0.1 %",
+                0.0,
+                700,
+                Some(560),
+            ),
+            VerdictDecision::Regressed,
+            "error rate 14.2 % against 0.1 %, e-value 4,812",
+            4_812.0,
+        ),
+    ]
+}
