@@ -213,39 +213,8 @@ fn transition(plan: &Plan, state: State, event: Event) -> State {
         },
         Event::TakenOver { at, by } => act::taken_over(state, by, at),
         Event::FixApplied { at, by, what } => fix_applied(state, Way::Fix { by, what }, at),
-        Event::Resolved { at, by, reason } => match &state.phase {
-            // Under way and soon over: half a rollback is worse than either end of it.
-            Phase::RollingBack | Phase::Closing { .. } | Phase::Ended { .. } => state,
-            Phase::Logged => close(state, Way::Person { by, reason }, at),
-            Phase::Protecting
-            | Phase::Checking
-            | Phase::Restarting
-            | Phase::Rechecking
-            | Phase::Clearing { .. }
-            | Phase::Verifying { .. }
-            | Phase::PeopleNeeded { .. }
-            | Phase::Proposing
-            | Phase::AwaitingFix => {
-                let solved = owing(state, Notice::ProblemSolved);
-                close(solved, Way::Person { by, reason }, at)
-            }
-        },
-        Event::MetricsCleared { at, .. } => match &state.phase {
-            Phase::PeopleNeeded { .. } | Phase::AwaitingFix => {
-                close(owing(state, Notice::ProblemSolved), Way::Itself, at)
-            }
-            Phase::Protecting
-            | Phase::Checking
-            | Phase::Restarting
-            | Phase::Rechecking
-            | Phase::Clearing { .. }
-            | Phase::RollingBack
-            | Phase::Verifying { .. }
-            | Phase::Proposing
-            | Phase::Logged
-            | Phase::Closing { .. }
-            | Phase::Ended { .. } => state,
-        },
+        Event::Resolved { at, by, reason } => resolved(state, Way::Person { by, reason }, at),
+        Event::MetricsCleared { at, .. } => metrics_cleared(state, at),
         Event::TimerFired {
             at,
             name: TimerName::Quiet,
@@ -283,6 +252,42 @@ fn told(state: State, what: Notice, generation: Generation, at: Timestamp) -> St
             enter(next, Phase::Ended { end }, at)
         }
         _ => next,
+    }
+}
+
+fn resolved(state: State, way: Way, at: Timestamp) -> State {
+    match &state.phase {
+        // Under way and soon over: half a rollback is worse than either end of it.
+        Phase::RollingBack | Phase::Closing { .. } | Phase::Ended { .. } => state,
+        Phase::Logged => close(state, way, at),
+        Phase::Protecting
+        | Phase::Checking
+        | Phase::Restarting
+        | Phase::Rechecking
+        | Phase::Clearing { .. }
+        | Phase::Verifying { .. }
+        | Phase::PeopleNeeded { .. }
+        | Phase::Proposing
+        | Phase::AwaitingFix => close(owing(state, Notice::ProblemSolved), way, at),
+    }
+}
+
+fn metrics_cleared(state: State, at: Timestamp) -> State {
+    match &state.phase {
+        Phase::PeopleNeeded { .. } | Phase::AwaitingFix => {
+            close(owing(state, Notice::ProblemSolved), Way::Itself, at)
+        }
+        Phase::Protecting
+        | Phase::Checking
+        | Phase::Restarting
+        | Phase::Rechecking
+        | Phase::Clearing { .. }
+        | Phase::RollingBack
+        | Phase::Verifying { .. }
+        | Phase::Proposing
+        | Phase::Logged
+        | Phase::Closing { .. }
+        | Phase::Ended { .. } => state,
     }
 }
 

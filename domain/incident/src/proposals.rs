@@ -17,86 +17,98 @@ pub struct Proposal {
 
 /// What may help against a problem of `class`, best first.
 pub fn proposals(class: Class, plan: &Plan) -> Vec<Proposal> {
-    let service = &plan.service;
-    let propose = |title: String, why: &str, command: Option<String>| Proposal {
-        title,
-        why: why.to_owned(),
-        command,
-    };
-    let explain = || {
-        let command = format!("trimtab explain {}", plan.incident);
-        propose(
-            "Read the ranked causes".to_owned(),
-            "They name the endpoint, log line and span that changed, each with its number.",
-            Some(command),
-        )
-    };
-    let roll_back = || match (&plan.previous, &plan.suspect) {
-        (Some(previous), Some(suspect)) => Some(propose(
-            format!("Return from {suspect} to {previous}"),
-            "It served without this problem.",
-            Some(format!(
-                "trimtab rollback {service} --environment {} --to {previous}",
-                plan.environment
-            )),
-        )),
-        (_, _) => None,
-    };
-    let mut list = Vec::new();
     match class {
-        Class::BadRelease => {
-            list.extend(roll_back());
-            list.push(explain());
-        }
+        Class::BadRelease => roll_back(plan).into_iter().chain([explain(plan)]).collect(),
         Class::ConfigurationChange => {
-            list.push(propose(
-                "Undo the last change of configuration".to_owned(),
+            let undo = propose(
+                "Undo the last change of configuration",
                 "The problem began right after it; the timeline shows who changed what.",
                 None,
-            ));
-            list.extend(roll_back());
+            );
+            [undo].into_iter().chain(roll_back(plan)).collect()
         }
         Class::ResourceExhaustion => {
-            list.push(propose(
-                format!("Raise the limit or add an instance of {service}"),
+            let raise = propose(
+                &format!("Raise the limit or add an instance of {}", plan.service),
                 "A resource ran out; more of it buys time until the leak is found.",
                 None,
-            ));
-            list.extend(roll_back());
-            list.push(explain());
+            );
+            let rest = roll_back(plan).into_iter().chain([explain(plan)]);
+            [raise].into_iter().chain(rest).collect()
         }
-        Class::DependencyFailure => {
-            list.push(propose(
-                "Look at what the service calls".to_owned(),
-                "Its own code did not change; the slow or failing span names the dependency.",
-                Some(format!("trimtab explain {}", plan.incident)),
-            ));
-            list.push(propose(
-                "Shorten time-outs and serve without the dependency".to_owned(),
-                "Waiting for it spreads the failure.",
-                None,
-            ));
-        }
-        Class::TrafficSurge => {
-            list.push(propose(
-                format!("Add instances of {service}"),
-                "It serves more than usual, and each request got slower.",
-                None,
-            ));
-            list.push(propose(
-                "Find where the traffic comes from".to_owned(),
-                "A client gone wild is better limited than served.",
-                Some(format!("trimtab logs {service}")),
-            ));
-        }
-        Class::DataOrInfrastructure => {
-            list.push(propose(
-                "Look at disk, memory and network of the host".to_owned(),
-                "Several services or none of the releases changed.",
-                Some("trimtab doctor".to_owned()),
-            ));
-            list.push(explain());
+        Class::DependencyFailure | Class::TrafficSurge | Class::DataOrInfrastructure => {
+            from_outside(class, plan)
         }
     }
-    list
+}
+
+/// What may help when the release is not at fault.
+fn from_outside(class: Class, plan: &Plan) -> Vec<Proposal> {
+    let service = &plan.service;
+    match class {
+        Class::DependencyFailure => vec![
+            propose(
+                "Look at what the service calls",
+                "Its own code did not change; the slow or failing span names the dependency.",
+                Some(format!("trimtab explain {}", plan.incident)),
+            ),
+            propose(
+                "Shorten time-outs and serve without the dependency",
+                "Waiting for it spreads the failure.",
+                None,
+            ),
+        ],
+        Class::TrafficSurge => vec![
+            propose(
+                &format!("Add instances of {service}"),
+                "It serves more than usual, and each request got slower.",
+                None,
+            ),
+            propose(
+                "Find where the traffic comes from",
+                "A client gone wild is better limited than served.",
+                Some(format!("trimtab logs {service}")),
+            ),
+        ],
+        Class::BadRelease
+        | Class::ConfigurationChange
+        | Class::ResourceExhaustion
+        | Class::DataOrInfrastructure => vec![
+            propose(
+                "Look at disk, memory and network of the host",
+                "Several services or none of the releases changed.",
+                Some("trimtab doctor".to_owned()),
+            ),
+            explain(plan),
+        ],
+    }
+}
+
+fn explain(plan: &Plan) -> Proposal {
+    propose(
+        "Read the ranked causes",
+        "They name the endpoint, log line and span that changed, each with its number.",
+        Some(format!("trimtab explain {}", plan.incident)),
+    )
+}
+
+fn roll_back(plan: &Plan) -> Option<Proposal> {
+    let (previous, suspect) = (plan.previous.as_ref()?, plan.suspect.as_ref()?);
+    let command = format!(
+        "trimtab rollback {} --environment {} --to {previous}",
+        plan.service, plan.environment
+    );
+    Some(propose(
+        &format!("Return from {suspect} to {previous}"),
+        "It served without this problem.",
+        Some(command),
+    ))
+}
+
+fn propose(title: &str, why: &str, command: Option<String>) -> Proposal {
+    Proposal {
+        title: title.to_owned(),
+        why: why.to_owned(),
+        command,
+    }
 }

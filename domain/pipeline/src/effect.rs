@@ -69,78 +69,60 @@ pub enum Effect {
 impl Effect {
     /// True when `event` reports this effect's result, so that it need not be carried out again.
     pub fn is_discharged_by(&self, event: &Event) -> bool {
+        use {Effect as F, Event as E};
         match (self, event) {
             (
-                Effect::RunJob { stage, attempt },
-                Event::JobFinished {
+                F::RunJob { stage, attempt },
+                E::JobFinished {
                     stage: s, attempt: a, ..
                 },
             ) => stage == s && attempt == a,
             (
-                Effect::RecordArtifact { attempt },
-                Event::JobFinished {
+                F::RecordArtifact { attempt },
+                E::JobFinished {
                     stage: Stage::Artifact,
                     attempt: a,
                     ..
                 },
             )
-            | (Effect::RecordArtifact { attempt }, Event::ArtifactRecorded { attempt: a, .. }) => {
-                attempt == a
-            }
+            | (F::RecordArtifact { attempt }, E::ArtifactRecorded { attempt: a, .. }) => attempt == a,
             (
-                Effect::StartRollout { environment, attempt },
-                Event::RolloutEnded {
+                F::StartRollout { environment, attempt },
+                E::RolloutEnded {
                     environment: e,
                     attempt: a,
                     ..
                 },
             ) => environment == e && attempt == a,
             (
-                Effect::RollBackEnvironment {
+                F::RollBackEnvironment {
                     environment,
                     generation,
                 },
-                Event::EnvironmentRolledBack {
+                E::EnvironmentRolledBack {
                     environment: e,
                     generation: g,
                     ..
                 },
             ) => environment == e && generation == g,
-            (Effect::AskApproval { .. }, Event::Approved { .. } | Event::Rejected { .. }) => true,
+            (F::AskApproval { .. }, E::Approved { .. } | E::Rejected { .. }) => true,
             (
-                Effect::Notify { what, generation },
-                Event::Notified {
+                F::Notify { what, generation },
+                E::Notified {
                     what: w,
                     generation: g,
                     ..
                 },
             ) => what == w && generation == g,
             (
-                Effect::Timer { name, generation, .. },
-                Event::TimerFired {
+                F::Timer { name, generation, .. },
+                E::TimerFired {
                     name: n,
                     generation: g,
                     ..
                 },
             ) => name == n && generation == g,
-            (
-                Effect::RunJob { .. }
-                | Effect::RecordArtifact { .. }
-                | Effect::StartRollout { .. }
-                | Effect::RollBackEnvironment { .. }
-                | Effect::AskApproval { .. }
-                | Effect::Notify { .. }
-                | Effect::Timer { .. },
-                Event::JobFinished { .. }
-                | Event::ArtifactRecorded { .. }
-                | Event::RolloutEnded { .. }
-                | Event::EnvironmentRolledBack { .. }
-                | Event::Approved { .. }
-                | Event::Rejected { .. }
-                | Event::Cancelled { .. }
-                | Event::Notified { .. }
-                | Event::TimerFired { .. },
-            ) => false,
+            (_, _) => false,
         }
     }
 }

@@ -11,6 +11,7 @@ mod plan;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 pub use effect::{Effect, Notice, TimerName};
 pub use event::{Event, JobOutcome, Outcome, RolloutOutcome};

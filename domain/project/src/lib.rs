@@ -1,6 +1,7 @@
 //! The project file `trimtab.yaml` and the server's `trimtab-server.yaml`: parsed once, at the edge,
 //! into plain structs. Every error is reported at once, each with its place, what is wrong and the mend.
 
+mod fields;
 mod problem;
 mod project;
 mod read;

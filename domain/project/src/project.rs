@@ -1,5 +1,6 @@
 //! `trimtab.yaml`: how a service is built, tested, run and shipped.
 
+mod production;
 mod reading;
 
 use std::collections::BTreeMap;

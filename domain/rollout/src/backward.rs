@@ -4,8 +4,9 @@
 use trimtab_model::{IncidentId, Timestamp, Weight};
 
 use crate::{
-    Cause, End, Event, Outcome, Phase, Plan, State, TimerName, Traffic,
-    machine::{STUCK_ATTEMPTS, again, again_later, announce, answers, enter},
+    Cause, End, Phase, Plan, State, Traffic,
+    answer::Said,
+    machine::{STUCK_ATTEMPTS, again, again_later, announce, enter},
 };
 
 /// Settles that the candidate goes back, and begins.
@@ -75,119 +76,40 @@ fn stopped(state: State, at: Timestamp) -> State {
     announce(state, end, at)
 }
 
-/// Folds a result into a phase of the way back.
-pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> State {
-    match (state.phase.clone(), event) {
-        (
-            Phase::Restoring,
-            Event::Started {
-                at,
-                release,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) && Some(&release) == plan.previous() => match outcome {
-            Outcome::Done => {
-                let warm = State {
-                    baseline_warm: true,
-                    ..state
-                };
-                withdraw(plan, warm, at)
-            }
-            Outcome::Failed { .. } => again_later(state, at),
-        },
-        (
-            Phase::Withdrawing,
-            Event::Shifted {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => {
-                let off = State {
-                    traffic: Traffic {
-                        weight: Weight::ZERO,
-                        acknowledged: true,
-                    },
-                    ..state
-                };
-                withdrawn(off, at)
-            }
-            Outcome::Failed { .. } => again_later(state, at),
-        },
-        (
-            Phase::DrainingCandidate,
-            Event::Drained {
-                at,
-                release,
-                generation,
-                ..
-            },
-        ) if answers(&state, generation) && release == plan.candidate => drained(state, at),
-        (
-            Phase::Quarantining,
-            Event::Quarantined {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => enter(state, Phase::Stopping, at),
-            Outcome::Failed { .. } => again_later(state, at),
-        },
-        (
-            Phase::Stopping,
-            Event::Stopped {
-                at,
-                release,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) && release == plan.candidate => match outcome {
-            Outcome::Failed { .. } if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
-            // Off traffic either way; instances left over are the runtime's to report.
-            Outcome::Done | Outcome::Failed { .. } => stopped(state, at),
-        },
-        (
-            _,
-            Event::TimerFired {
-                at,
-                name: TimerName::Retry,
-                generation,
-            },
-        ) if generation == state.generation && state.retry_at.is_some() => again(state, at),
-        (
-            phase,
-            Event::TimerFired {
-                at,
-                name: TimerName::Deadline,
-                generation,
-            },
-        ) if answers(&state, generation) => outlasted(plan, state, phase, at),
-        // Answers to other phases and generations. The rest is the guards'.
-        (
-            _,
-            Event::Started { .. }
-            | Event::Tested { .. }
-            | Event::Shifted { .. }
-            | Event::HealthChecked { .. }
-            | Event::Observed { .. }
-            | Event::Drained { .. }
-            | Event::Stopped { .. }
-            | Event::Quarantined { .. }
-            | Event::Notified { .. }
-            | Event::TimerFired { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::Promoted { .. }
-            | Event::Aborted { .. }
-            | Event::RolledBack { .. }
-            | Event::Protected { .. }
-            | Event::Condemned { .. }
-            | Event::Cleared { .. }
-            | Event::Superseded { .. },
-        ) => state,
+/// Folds what was said of the present work into a phase of the way back.
+pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> State {
+    match (state.phase.clone(), said) {
+        (_, Said::Nothing) => state,
+        (_, Said::Retry) => again(state, at),
+        (phase, Said::Deadline) => outlasted(plan, state, phase, at),
+        (Phase::Restoring, Said::Done) => {
+            let warm = State {
+                baseline_warm: true,
+                ..state
+            };
+            withdraw(plan, warm, at)
+        }
+        (Phase::Withdrawing, Said::Done) => {
+            let off = State {
+                traffic: Traffic {
+                    weight: Weight::ZERO,
+                    acknowledged: true,
+                },
+                ..state
+            };
+            withdrawn(off, at)
+        }
+        (Phase::DrainingCandidate, Said::Done) => drained(state, at),
+        (Phase::Quarantining, Said::Done) => enter(state, Phase::Stopping, at),
+        (Phase::Stopping, Said::Failed(_)) if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
+        // Off traffic either way; instances left over are the runtime's to report.
+        (Phase::Stopping, Said::Done | Said::Failed(_)) => stopped(state, at),
+        // What must happen is tried until it does.
+        (Phase::Restoring | Phase::Withdrawing | Phase::Quarantining, Said::Failed(_)) => {
+            again_later(state, at)
+        }
+        // Nothing else has work that could be answered.
+        (_, Said::Done | Said::Failed(_)) => state,
     }
 }
 

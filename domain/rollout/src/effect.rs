@@ -76,99 +76,45 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// The decision it belongs to; for [`Effect::Observe`] the one that its evidence belongs to.
+    pub fn generation(&self) -> Generation {
+        match self {
+            Effect::StartInstances { generation, .. }
+            | Effect::Test { generation, .. }
+            | Effect::ShiftTraffic { generation, .. }
+            | Effect::CheckHealth { generation, .. }
+            | Effect::Observe { generation, .. }
+            | Effect::AskPerson { generation, .. }
+            | Effect::Drain { generation, .. }
+            | Effect::StopInstances { generation, .. }
+            | Effect::Quarantine { generation, .. }
+            | Effect::Notify { generation, .. }
+            | Effect::Timer { generation, .. } => *generation,
+        }
+    }
+
     /// True when `event` reports this effect's result, so that it need not be carried out again.
+    /// Commands end effects by changing the state, not by reporting a result.
     pub fn is_discharged_by(&self, event: &Event) -> bool {
         use {Effect as F, Event as E};
+        if let (F::AskPerson { .. }, E::Promoted { .. }) = (self, event) {
+            return true;
+        }
+        if event.generation() != Some(self.generation()) {
+            return false;
+        }
         match (self, event) {
-            (
-                F::StartInstances {
-                    release: a,
-                    generation: g,
-                },
-                E::Started {
-                    release: b,
-                    generation: h,
-                    ..
-                },
-            )
-            | (
-                F::Drain {
-                    release: a,
-                    generation: g,
-                    ..
-                },
-                E::Drained {
-                    release: b,
-                    generation: h,
-                    ..
-                },
-            )
-            | (
-                F::StopInstances {
-                    release: a,
-                    generation: g,
-                },
-                E::Stopped {
-                    release: b,
-                    generation: h,
-                    ..
-                },
-            ) => a == b && g == h,
-            (F::Test { generation: g, .. }, E::Tested { generation: h, .. })
-            | (F::ShiftTraffic { generation: g, .. }, E::Shifted { generation: h, .. })
-            | (F::CheckHealth { generation: g, .. }, E::HealthChecked { generation: h, .. })
-            | (F::Quarantine { generation: g, .. }, E::Quarantined { generation: h, .. }) => g == h,
-            (
-                F::Observe {
-                    generation: g,
-                    round: a,
-                    ..
-                },
-                E::Observed {
-                    generation: h,
-                    round: b,
-                    ..
-                },
-            ) => g == h && a == b,
-            (F::AskPerson { .. }, E::Promoted { .. }) => true,
-            (
-                F::Notify {
-                    what: a,
-                    generation: g,
-                },
-                E::Notified {
-                    what: b,
-                    generation: h,
-                    ..
-                },
-            ) => a == b && g == h,
-            (
-                F::Timer {
-                    name: a,
-                    generation: g,
-                    ..
-                },
-                E::TimerFired {
-                    name: b,
-                    generation: h,
-                    ..
-                },
-            ) => a == b && g == h,
-            // Commands end effects by changing the state, not by reporting a result.
-            (
-                F::StartInstances { .. }
-                | F::Test { .. }
-                | F::ShiftTraffic { .. }
-                | F::CheckHealth { .. }
-                | F::Observe { .. }
-                | F::AskPerson { .. }
-                | F::Drain { .. }
-                | F::StopInstances { .. }
-                | F::Quarantine { .. }
-                | F::Notify { .. }
-                | F::Timer { .. },
-                _,
-            ) => false,
+            (F::StartInstances { release: asked, .. }, E::Started { release, .. })
+            | (F::Drain { release: asked, .. }, E::Drained { release, .. })
+            | (F::StopInstances { release: asked, .. }, E::Stopped { release, .. }) => asked == release,
+            (F::Test { .. }, E::Tested { .. })
+            | (F::ShiftTraffic { .. }, E::Shifted { .. })
+            | (F::CheckHealth { .. }, E::HealthChecked { .. })
+            | (F::Quarantine { .. }, E::Quarantined { .. }) => true,
+            (F::Observe { round: asked, .. }, E::Observed { round, .. }) => asked == round,
+            (F::Notify { what: asked, .. }, E::Notified { what, .. }) => asked == what,
+            (F::Timer { name: asked, .. }, E::TimerFired { name, .. }) => asked == name,
+            (_, _) => false,
         }
     }
 }

@@ -173,4 +173,28 @@ impl Event {
             | Event::Superseded { at, .. } => *at,
         }
     }
+    /// The decision it answers; none for commands.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Event::Started { generation, .. }
+            | Event::Tested { generation, .. }
+            | Event::Shifted { generation, .. }
+            | Event::HealthChecked { generation, .. }
+            | Event::Observed { generation, .. }
+            | Event::Drained { generation, .. }
+            | Event::Stopped { generation, .. }
+            | Event::Quarantined { generation, .. }
+            | Event::Notified { generation, .. }
+            | Event::TimerFired { generation, .. } => Some(*generation),
+            Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Promoted { .. }
+            | Event::Aborted { .. }
+            | Event::RolledBack { .. }
+            | Event::Protected { .. }
+            | Event::Condemned { .. }
+            | Event::Cleared { .. }
+            | Event::Superseded { .. } => None,
+        }
+    }
 }

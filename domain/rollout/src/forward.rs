@@ -3,148 +3,39 @@
 use trimtab_model::{Actor, Generation, Timestamp, Weight};
 
 use crate::{
-    Cause, End, Event, Notice, OnInconclusive, Outcome, Phase, Plan, State, TimerName, Traffic, Verdict,
-    Watch, backward,
-    machine::{STUCK_ATTEMPTS, again, again_later, announce, answers, enter, millis, owe},
+    Cause, End, Notice, OnInconclusive, Phase, Plan, State, Traffic, Verdict, Watch,
+    answer::Said,
+    backward,
+    machine::{STUCK_ATTEMPTS, again, again_later, announce, enter, millis, owe},
 };
 
-/// Folds a result into a phase of the way forward.
-pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> State {
-    match (state.phase.clone(), event) {
-        (
-            Phase::Starting,
-            Event::Started {
-                at,
-                release,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) && release == plan.candidate => match outcome {
-            Outcome::Done => advance(plan, state, at),
-            Outcome::Failed { reason } => backward::roll_back(plan, state, Cause::NotStarted { reason }, at),
-        },
-        (
-            Phase::Testing,
-            Event::Tested {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => advance(plan, state, at),
-            Outcome::Failed { reason } => backward::roll_back(plan, state, Cause::TestsFailed { reason }, at),
-        },
-        (
-            Phase::Shifting { step },
-            Event::Shifted {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => {
-                let shifted = begin_watch(plan, acknowledged(state), step, at);
-                advance(plan, shifted, at)
-            }
-            // Part of the traffic may be there: the way back asks for zero and waits until it is in force.
-            Outcome::Failed { reason } => backward::roll_back(plan, state, Cause::NotShifted { reason }, at),
-        },
-        (
-            Phase::Checking { .. },
-            Event::HealthChecked {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => advance(plan, state, at),
-            Outcome::Failed { reason } => backward::roll_back(plan, state, Cause::Unhealthy { reason }, at),
-        },
-        (
-            phase @ (Phase::Shifting { .. }
-            | Phase::Checking { .. }
-            | Phase::Watching { .. }
-            | Phase::Asking { .. }),
-            Event::Observed {
-                at,
-                generation,
-                round,
-                verdict,
-            },
-        ) => observed(plan, state, &phase, (generation, round), verdict, at),
-        (
-            Phase::Finishing,
-            Event::Shifted {
-                at,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) => match outcome {
-            Outcome::Done => advance(plan, acknowledged(state), at),
-            Outcome::Failed { .. } if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
-            Outcome::Failed { reason } => backward::roll_back(plan, state, Cause::NotShifted { reason }, at),
-        },
-        (
-            Phase::DrainingBaseline,
-            Event::Drained {
-                at,
-                release,
-                generation,
-                ..
-            },
-        ) if answers(&state, generation) && Some(&release) == plan.previous() => advance(plan, state, at),
-        (
-            Phase::Decommissioning,
-            Event::Stopped {
-                at,
-                release,
-                generation,
-                outcome,
-            },
-        ) if answers(&state, generation) && Some(&release) == plan.previous() => match outcome {
-            Outcome::Failed { .. } if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
-            // The candidate serves either way; instances left over are the runtime's to report.
-            Outcome::Done | Outcome::Failed { .. } => advance(plan, state, at),
-        },
-        (
-            _,
-            Event::TimerFired {
-                at,
-                name: TimerName::Retry,
-                generation,
-            },
-        ) if generation == state.generation && state.retry_at.is_some() => again(state, at),
-        (
-            phase,
-            Event::TimerFired {
-                at,
-                name: TimerName::Deadline,
-                generation,
-            },
-        ) if answers(&state, generation) => outlasted(plan, state, &phase, at),
-        // Answers to other phases and generations. The rest is the guards'.
-        (
-            _,
-            Event::Started { .. }
-            | Event::Tested { .. }
-            | Event::Shifted { .. }
-            | Event::HealthChecked { .. }
-            | Event::Observed { .. }
-            | Event::Drained { .. }
-            | Event::Stopped { .. }
-            | Event::Quarantined { .. }
-            | Event::Notified { .. }
-            | Event::TimerFired { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::Promoted { .. }
-            | Event::Aborted { .. }
-            | Event::RolledBack { .. }
-            | Event::Protected { .. }
-            | Event::Condemned { .. }
-            | Event::Cleared { .. }
-            | Event::Superseded { .. },
-        ) => state,
+/// Folds what was said of the present work into a phase of the way forward.
+pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> State {
+    match (state.phase.clone(), said) {
+        (_, Said::Nothing) => state,
+        (_, Said::Retry) => again(state, at),
+        (phase, Said::Deadline) => outlasted(plan, state, &phase, at),
+        (Phase::Shifting { step }, Said::Done) => {
+            let shifted = begin_watch(plan, acknowledged(state), step, at);
+            advance(plan, shifted, at)
+        }
+        (Phase::Finishing, Said::Done) => advance(plan, acknowledged(state), at),
+        (_, Said::Done) => advance(plan, state, at),
+        (Phase::Finishing | Phase::Decommissioning, Said::Failed(_)) if state.attempt < STUCK_ATTEMPTS => {
+            again_later(state, at)
+        }
+        // The candidate serves either way; instances left over are the runtime's to report.
+        (Phase::Decommissioning, Said::Failed(_)) => advance(plan, state, at),
+        (phase, Said::Failed(reason)) => {
+            let cause = match phase {
+                Phase::Starting => Cause::NotStarted { reason },
+                Phase::Testing => Cause::TestsFailed { reason },
+                Phase::Checking { .. } => Cause::Unhealthy { reason },
+                // Part of the traffic may be there: the way back asks for zero and waits for it.
+                _ => Cause::NotShifted { reason },
+            };
+            backward::roll_back(plan, state, cause, at)
+        }
     }
 }
 
@@ -182,23 +73,28 @@ fn begin_watch(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
     }
 }
 
-fn observed(
+/// A watch said that the candidate is healthy, or that it cannot tell.
+pub(crate) fn observed(
     plan: &Plan,
     state: State,
-    phase: &Phase,
     (generation, round): (Generation, u32),
     verdict: Verdict,
     at: Timestamp,
 ) -> State {
     let mut next = state;
+    let is_watched = matches!(
+        next.phase,
+        Phase::Shifting { .. } | Phase::Checking { .. } | Phase::Watching { .. } | Phase::Asking { .. }
+    );
     match &mut next.watch {
+        Some(_) if !is_watched => return next,
         Some(watch) if watch.generation == generation && watch.round == round && watch.verdict.is_none() => {
             watch.verdict = Some(verdict.clone());
         }
         Some(_) | None => return next,
     }
-    match phase {
-        Phase::Watching { step } if !next.ready => judge(plan, next, *step, verdict, at),
+    match next.phase {
+        Phase::Watching { step } if !next.ready => judge(plan, next, step, verdict, at),
         Phase::Asking { .. } if !next.ready => match verdict {
             Verdict::Healthy => advance(plan, next, at),
             Verdict::Inconclusive { reason } | Verdict::Regressed { reason } => {

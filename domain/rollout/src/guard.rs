@@ -14,9 +14,14 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
         Event::Observed {
             at,
             generation,
-            verdict: Verdict::Regressed { reason },
-            ..
-        } => Ok(regressed(plan, state, generation, reason, at)),
+            round,
+            verdict,
+        } => Ok(match verdict {
+            Verdict::Regressed { reason } => regressed(plan, state, generation, reason, at),
+            Verdict::Healthy | Verdict::Inconclusive { .. } => {
+                forward::observed(plan, state, (generation, round), verdict, at)
+            }
+        }),
         Event::Protected { at, incident, reason } => Ok(protect(plan, state, incident, reason, at)),
         Event::Condemned { at, incident, reason } => {
             Ok(condemn(plan, state, Cause::Condemned { incident, reason }, at))
@@ -48,7 +53,6 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
         | Event::Tested { .. }
         | Event::Shifted { .. }
         | Event::HealthChecked { .. }
-        | Event::Observed { .. }
         | Event::Drained { .. }
         | Event::Stopped { .. }
         | Event::Quarantined { .. }

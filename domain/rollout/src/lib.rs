@@ -8,6 +8,7 @@
 //! What takes it back (`guard`, `backward`) is shared by all of them: the weight to zero acknowledged,
 //! drained, quarantined, stopped, the team told.
 
+mod answer;
 mod backward;
 pub mod blue_green;
 pub mod direct;

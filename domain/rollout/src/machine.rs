@@ -5,8 +5,8 @@ use std::time::Duration;
 use trimtab_model::{Generation, Timestamp, Weight};
 
 use crate::{
-    Effect, End, Event, Notice, Owed, Phase, Plan, State, TimerName, Traffic, TrafficStep, backward, forward,
-    guard,
+    Effect, End, Event, Notice, Owed, Phase, Plan, State, TimerName, Traffic, TrafficStep, answer::said,
+    backward, forward, guard,
 };
 
 /// The version of [`Event`] as journalled.
@@ -62,10 +62,12 @@ fn transition(plan: &Plan, state: State, event: Event) -> State {
     if state.end().is_some() {
         return state;
     }
+    let at = event.at();
     let (state, event) = match guard::apply(plan, state, event) {
         Ok(next) => return next,
         Err(unguarded) => *unguarded,
     };
+    let said = said(plan, &state, &event);
     match state.phase {
         Phase::Starting
         | Phase::Testing
@@ -76,7 +78,7 @@ fn transition(plan: &Plan, state: State, event: Event) -> State {
         | Phase::Finishing
         | Phase::DrainingBaseline
         | Phase::Lingering
-        | Phase::Decommissioning => forward::apply(plan, state, event),
+        | Phase::Decommissioning => forward::apply(plan, state, said, at),
         Phase::Restoring
         | Phase::Withdrawing
         | Phase::Protected
@@ -84,7 +86,7 @@ fn transition(plan: &Plan, state: State, event: Event) -> State {
         | Phase::Quarantining
         | Phase::Stopping
         | Phase::Announcing { .. }
-        | Phase::Ended { .. } => backward::apply(plan, state, event),
+        | Phase::Ended { .. } => backward::apply(plan, state, said, at),
     }
 }
 
@@ -106,7 +108,8 @@ pub fn pending(plan: &Plan, state: &State) -> Vec<Effect> {
     effects
 }
 
-fn work(plan: &Plan, state: &State) -> Option<Effect> {
+/// The work of the present phase: one effect at most.
+pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
     let generation = state.generation;
     let candidate = || plan.candidate.clone();
     let until = state.since.plus(millis(plan.strategy.drain_ms()));
@@ -310,11 +313,6 @@ pub(crate) fn announce(state: State, end: End, at: Timestamp) -> State {
 pub(crate) fn owe(state: &mut State, what: Notice) {
     let generation = state.generation;
     state.owed.push(Owed { what, generation });
-}
-
-/// True when a result of `generation` answers what is owed now.
-pub(crate) fn answers(state: &State, generation: Generation) -> bool {
-    generation == state.generation && !state.ready && state.retry_at.is_none()
 }
 
 pub(crate) fn millis(ms: u64) -> Duration {

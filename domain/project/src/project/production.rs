@@ -1,0 +1,96 @@
+//! Reads how production is rolled out to.
+
+use super::reading::{command, url_path};
+use super::{Inconclusive, Production, Route, StrategyName, VerdictSettings};
+use crate::read::Value;
+use crate::{Percent, Period};
+
+/// `production:`.
+pub(super) fn production(value: Value<'_>) -> Option<Production> {
+    let fields = value.fields(&[
+        "strategy",
+        "test",
+        "holdback",
+        "watch",
+        "drain",
+        "decommission_after",
+        "route",
+        "verdict",
+    ])?;
+    let strategies = [("blue-green", StrategyName::BlueGreen)];
+    let production = Production {
+        strategy: fields.or("strategy", |v| v.one_of(&strategies), StrategyName::BlueGreen),
+        test: fields.maybe("test", command),
+        holdback: fields.or("holdback", Value::percent, Percent::constant(5)),
+        watch: fields.or("watch", Value::positive_period, Period::seconds(30)),
+        drain: fields.or("drain", Value::period, Period::seconds(5)),
+        decommission_after: fields.or("decommission_after", Value::period, Period::seconds(2)),
+        route: fields.maybe("route", route).unwrap_or(Route {
+            host: "*".to_owned(),
+            path: "/".to_owned(),
+            timeout: Period::seconds(10),
+        }),
+        verdict: fields.or("verdict", verdict, VERDICT),
+    };
+    if production.holdback.percent() > 50.0 {
+        fields.clash(
+            "holdback",
+            "more than half of the traffic would stay on the previous release",
+            "write at most 50%; 5% is usual",
+        );
+    }
+    Some(production)
+}
+
+fn route(value: Value<'_>) -> Option<Route> {
+    let fields = value.fields(&["host", "path", "timeout"])?;
+    Some(Route {
+        host: fields.or("host", host, "*".to_owned()),
+        path: fields.or("path", url_path, "/".to_owned()),
+        timeout: fields.or("timeout", Value::positive_period, Period::seconds(10)),
+    })
+}
+
+fn host(value: Value<'_>) -> Option<String> {
+    let (node, path, sink) = (value.node, value.path.clone(), value.sink);
+    let text = value.text()?;
+    let label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if text == "*" || (text.len() <= 253 && text.chars().all(label)) {
+        return Some(text.to_lowercase());
+    }
+    let mend = "write a host name without scheme or port, or '*' in quotes for any";
+    sink.report(node.place, &path, format!("{text:?} is not a host name"), mend);
+    None
+}
+
+const VERDICT: VerdictSettings = VerdictSettings {
+    alpha: Percent::constant(1),
+    tolerance: Percent::constant(25),
+    on_inconclusive: Inconclusive::Ask,
+    requests_min: 200,
+};
+
+fn verdict(value: Value<'_>) -> Option<VerdictSettings> {
+    let fields = value.fields(&["alpha", "tolerance", "on_inconclusive", "requests_min"])?;
+    let choices = [
+        ("pass", Inconclusive::Pass),
+        ("extend", Inconclusive::Extend),
+        ("ask", Inconclusive::Ask),
+        ("rollback", Inconclusive::Rollback),
+    ];
+    let settings = VerdictSettings {
+        alpha: fields.or("alpha", Value::percent, VERDICT.alpha),
+        tolerance: fields.or("tolerance", Value::percent, VERDICT.tolerance),
+        on_inconclusive: fields.or("on_inconclusive", |v| v.one_of(&choices), VERDICT.on_inconclusive),
+        requests_min: fields.or(
+            "requests_min",
+            |v| v.integer(1, 1_000_000_000),
+            VERDICT.requests_min,
+        ),
+    };
+    if !(0.001..=20.0).contains(&settings.alpha.percent()) {
+        let what = "outside 0.001% to 20%: no verdict would mean anything";
+        fields.clash("alpha", what, "write 1%");
+    }
+    Some(settings)
+}
