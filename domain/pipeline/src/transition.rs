@@ -127,21 +127,10 @@ fn working(plan: &Plan, state: State, stage: Stage, attempt: u32, event: Event) 
         ) if a == attempt && plan.environment(stage) == Some(&environment) => {
             rollout_ended(plan, state, stage, attempt, outcome, at)
         }
-        (Stage::Approval, Event::Approved { at, .. }) => pass(plan, state, stage, attempt, at),
-        (Stage::Approval, Event::Rejected { at, by, reason }) => {
-            fail(plan, state, stage, attempt, said(&by, "rejected", &reason), at)
-        }
         (
             Stage::Approval,
-            Event::Notified {
-                what: Notice::ApprovalWanted,
-                generation,
-                ..
-            },
-        ) if generation == state.generation => State {
-            approval_announced: true,
-            ..state
-        },
+            event @ (Event::Approved { .. } | Event::Rejected { .. } | Event::Notified { .. }),
+        ) => approval(plan, state, attempt, event),
         (
             _,
             Event::TimerFired {
@@ -163,6 +152,32 @@ fn working(plan: &Plan, state: State, stage: Stage, attempt: u32, event: Event) 
             | Event::Notified { .. }
             | Event::TimerFired { .. },
         ) => state,
+    }
+}
+
+/// A.S8: a person says yes or no, or it is on record that they were asked.
+fn approval(plan: &Plan, state: State, attempt: u32, event: Event) -> State {
+    match event {
+        Event::Approved { at, .. } => pass(plan, state, Stage::Approval, attempt, at),
+        Event::Rejected { at, by, reason } => {
+            let reason = said(&by, "rejected", &reason);
+            fail(plan, state, Stage::Approval, attempt, reason, at)
+        }
+        Event::Notified {
+            what: Notice::ApprovalWanted,
+            generation,
+            ..
+        } if generation == state.generation => State {
+            approval_announced: true,
+            ..state
+        },
+        Event::Notified { .. }
+        | Event::JobFinished { .. }
+        | Event::ArtifactRecorded { .. }
+        | Event::RolloutEnded { .. }
+        | Event::EnvironmentRolledBack { .. }
+        | Event::Cancelled { .. }
+        | Event::TimerFired { .. } => state,
     }
 }
 
