@@ -17,6 +17,7 @@ mod evidence;
 pub mod fusion;
 pub mod health;
 pub mod learning;
+pub mod series;
 pub mod severity;
 pub mod spans;
 pub mod templates;
