@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod golden;
 mod search;
 mod tables;
 mod texts;

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod golden;
 use std::collections::{HashSet, VecDeque};
 
 use insta::assert_snapshot;

@@ -359,3 +359,27 @@ fn examples_in_the_documentation_parse() {
     }
     assert!(seen >= 3, "{seen} examples");
 }
+
+#[test]
+fn the_examples_project_parses() {
+    let text = include_str!("../../../examples/blocks/trimtab.yaml");
+    let project = parse("trimtab.yaml", text).unwrap();
+    assert_eq!(project.business.len(), 5);
+}
+
+/// The schemas that editors read are these; written anew with TRIMTAB_WRITE_SCHEMAS=1.
+#[test]
+fn the_schemas_on_file_are_current() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    for (name, schema) in [
+        ("trimtab.schema.json", json_schema()),
+        ("trimtab-server.schema.json", server_json_schema()),
+    ] {
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("TRIMTAB_WRITE_SCHEMAS").is_some() {
+            std::fs::write(docs.join(name), &text).unwrap();
+        }
+        let on_file = std::fs::read_to_string(docs.join(name)).unwrap();
+        assert_eq!(on_file, text, "run this test once with TRIMTAB_WRITE_SCHEMAS=1");
+    }
+}
