@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, one flat object of names with their units.
 
 mod ingest;
+mod storage;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 type Bench = (&'static str, fn() -> Result<Figures>);
 
-const BENCHES: &[Bench] = &[("ingest", ingest::run)];
+const BENCHES: &[Bench] = &[("ingest", ingest::run), ("storage", storage::run)];
 
 /// Runs the named benchmarks, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

@@ -322,6 +322,42 @@ async fn a_block_with_a_broken_footer_is_set_aside_and_the_rest_is_served() {
     assert_eq!(files(room.dir.path(), "damaged"), 1);
 }
 
+#[tokio::test]
+async fn damage_inside_a_block_is_named_and_holds_up_only_its_window() {
+    let room = Room::new(SeriesConfig::default());
+    let late = NOON_MS + 2 * HOUR_MS;
+    room.add("bad", &[(NOON_MS, 1.0)]).await;
+    room.series().flush().await.unwrap();
+    let bad = std::fs::read_dir(room.dir.path().join("blocks"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let bad = bad.unwrap().path();
+    room.set_now(late);
+    for n in 0..2 {
+        room.add("good", &[(late + n, 1.0)]).await;
+        room.series().flush().await.unwrap();
+    }
+    let mut bytes = std::fs::read(&bad).unwrap();
+    bytes[20] ^= 0xFF;
+    std::fs::write(&bad, bytes).unwrap();
+    let error = room.series().select(&[], 0, i64::MAX).await.unwrap_err();
+    assert!(
+        matches!(&error, SeriesError::Damaged { path, offset: 16, .. } if *path == bad),
+        "{error}"
+    );
+    assert!(error.to_string().contains("move the file away"), "{error}");
+    assert_eq!(room.points("good").await.len(), 2);
+    room.set_now(late + 4 * HOUR_MS);
+    room.series().compact().await.unwrap_err();
+    let stats = room.series().stats();
+    assert_eq!(
+        (stats.blocks, stats.rollup_blocks),
+        (2, 1),
+        "the sound window was merged"
+    );
+}
+
 #[test]
 fn settings_that_cannot_be_are_refused() {
     let dir = tempfile::tempdir().unwrap();

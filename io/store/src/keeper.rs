@@ -88,7 +88,8 @@ impl Keeper {
             if compact_at <= Instant::now() {
                 compact_at = Instant::now() + COMPACT_EVERY;
                 let now_ms = self.state.config.clock.now_ms();
-                let tended = self.compact().and_then(|()| self.retain(now_ms));
+                let compacted = self.compact();
+                let tended = self.retain(now_ms).and(compacted);
                 if let Err(error) = tended {
                     tracing::error!(%error, "files of the store were not merged or removed");
                 }

@@ -594,6 +594,35 @@ async fn a_damaged_file_is_set_aside_and_the_rest_is_served() {
 }
 
 #[tokio::test]
+async fn damage_inside_a_file_is_named_and_holds_up_only_its_day() {
+    let room = Room::new(StoreConfig {
+        compact_files_min: 2,
+        ..StoreConfig::default()
+    });
+    let yesterday = NOON - DAY_MS as u64 * 1_000_000;
+    for at in [yesterday, yesterday + 1, NOON, NOON + 1] {
+        room.add(logs(vec![log(at, "row")])).await;
+        room.store().flush().await.unwrap();
+    }
+    let bad = room.files("logs").remove(0);
+    let mut bytes = std::fs::read(&bad).unwrap();
+    for byte in &mut bytes[4..200] {
+        *byte ^= 0xFF;
+    }
+    std::fs::write(&bad, bytes).unwrap();
+    let error = room.store().scan_logs(newest(0)).await.unwrap_err().to_string();
+    assert!(error.contains(&bad.display().to_string()), "{error}");
+    assert!(error.contains("move the file away"), "{error}");
+    room.store().compact().await.unwrap_err();
+    assert_eq!(room.files("logs").len(), 3, "today was merged");
+    let today = LogQuery {
+        range: TimeRange::from_millis(NOON_MS, NOON_MS + 1),
+        ..LogQuery::default()
+    };
+    assert_eq!(room.bodies(today).await.len(), 2);
+}
+
+#[tokio::test]
 async fn limits_are_kept() {
     let room = Room::new(StoreConfig::default());
     let rows = (0..300).map(|n| log(NOON + n, "row")).collect();

@@ -6,17 +6,15 @@ use anyhow::{Context, Result, bail};
 
 use super::Figures;
 
-/// Runs the benchmark of `trimtab-ingest`, which prints its figures as its last line.
+/// Runs the benchmark of `trimtab-ingest`.
 pub(crate) fn run() -> Result<Figures> {
+    run_package("trimtab-ingest", "ingest")
+}
+
+/// Runs a package's benchmark, which prints its figures as its last line.
+pub(crate) fn run_package(package: &str, bench: &str) -> Result<Figures> {
     let output = Command::new("cargo")
-        .args([
-            "bench",
-            "--quiet",
-            "--package",
-            "trimtab-ingest",
-            "--bench",
-            "ingest",
-        ])
+        .args(["bench", "--quiet", "--package", package, "--bench", bench])
         .output()
         .context("failed to start cargo")?;
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -34,12 +34,19 @@ impl Keeper {
             .filter(|block| block.name.tier == Tier::Raw)
             .map(|block| block.name.window_ms)
             .collect();
+        // A damaged block holds up its own window only.
+        let mut outcome = Ok(());
         for window in windows {
-            while let Some(plan) = self.plan(window) {
-                self.carry_out(&plan)?;
-                if plan.roll_up {
-                    break;
-                }
+            outcome = outcome.and(self.compact_window(window));
+        }
+        outcome
+    }
+
+    fn compact_window(&self, window_ms: i64) -> Result<(), SeriesError> {
+        while let Some(plan) = self.plan(window_ms) {
+            self.carry_out(&plan)?;
+            if plan.roll_up {
+                break;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Merges the small files of a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trimtab_telemetry::{Event, LogRecord, Span};
@@ -13,36 +13,58 @@ use crate::table::{Row, Signal};
 /// Most files merged at once; each is read a little at a time.
 const INPUTS_MAX: usize = 32;
 
+/// Files that may be merged with each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    signal: Signal,
+    date: String,
+    level: u32,
+}
+
 impl Keeper {
     pub(super) fn compact(&mut self) -> Result<(), StoreError> {
         self.finish()?;
-        while let Some(inputs) = self.plan() {
-            match inputs[0].signal {
-                Signal::Logs => self.merge::<LogRecord>(&inputs)?,
-                Signal::Spans => self.merge::<Span>(&inputs)?,
-                Signal::Events => self.merge::<Event>(&inputs)?,
+        // A damaged file holds up its own group only.
+        let mut held_up = BTreeSet::new();
+        let mut outcome = Ok(());
+        while let Some((group, inputs)) = self.plan(&held_up) {
+            let merged = match group.signal {
+                Signal::Logs => self.merge::<LogRecord>(&inputs),
+                Signal::Spans => self.merge::<Span>(&inputs),
+                Signal::Events => self.merge::<Event>(&inputs),
+            };
+            if merged.is_err() {
+                held_up.insert(group);
             }
+            outcome = outcome.and(merged);
         }
-        Ok(())
+        outcome
     }
 
-    /// Files of one signal, day and level, once there are enough of them.
-    fn plan(&self) -> Option<Files> {
+    /// Files of one group, once there are enough of them.
+    fn plan(&self, held_up: &BTreeSet<Group>) -> Option<(Group, Files)> {
         let config = &self.state.config;
         let contents = self.state.read();
-        let mut groups: BTreeMap<(Signal, &str, u32), Files> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Files> = BTreeMap::new();
         for file in contents
             .files
             .iter()
             .filter(|file| file.bytes < config.file_bytes_max)
         {
-            let group = groups.entry((file.signal, &file.date, file.level)).or_default();
-            if group.len() < INPUTS_MAX {
-                group.push(file.clone());
+            let group = Group {
+                signal: file.signal,
+                date: file.date.clone(),
+                level: file.level,
+            };
+            let files = groups.entry(group).or_default();
+            if files.len() < INPUTS_MAX {
+                files.push(file.clone());
             }
         }
         let enough = config.compact_files_min.clamp(2, INPUTS_MAX);
-        groups.into_values().find(|files| files.len() >= enough)
+        groups
+            .into_iter()
+            .find(|(group, files)| files.len() >= enough && !held_up.contains(group))
     }
 
     fn merge<R: Row>(&mut self, inputs: &[Arc<DataFile>]) -> Result<(), StoreError> {
