@@ -2,6 +2,7 @@
 
 mod ingest;
 mod storage;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,11 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 type Bench = (&'static str, fn() -> Result<Figures>);
 
-const BENCHES: &[Bench] = &[("ingest", ingest::run), ("storage", storage::run)];
+const BENCHES: &[Bench] = &[
+    ("ingest", ingest::run),
+    ("storage", storage::run),
+    ("verdict", verdict::run),
+];
 
 /// Runs the named benchmarks, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
