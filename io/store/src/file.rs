@@ -1,24 +1,24 @@
 //! One Parquet file: `<signal>/date=<UTC day>/<sequence>-<level>.parquet`.
 
+mod prefilter;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, RecordBatch, StringArray, TimestampNanosecondArray};
-use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
-};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
+use arrow_array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
-use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
-use trimtab_telemetry::TraceId;
 
+use crate::StoreError;
 use crate::table::{Row, Signal};
-use crate::{Origin, StoreError, TimeRange};
+
+pub(crate) use prefilter::Prefilter;
 
 /// Of our columns; a new column that readers may lack does not raise it.
 const VERSION: &str = "1";
@@ -73,14 +73,6 @@ impl FileName {
             level: level.parse().ok()?,
         })
     }
-}
-
-/// What can be decided on a few columns, before rows are built.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Prefilter {
-    pub(crate) range: TimeRange,
-    pub(crate) origin: Origin,
-    pub(crate) trace_id: Option<TraceId>,
 }
 
 /// Writes rows, in the order they come, into a file with a temporary name.
@@ -236,9 +228,11 @@ impl DataFile {
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(parquet_error("read", &self.path))?
             .with_batch_size(READ_ROWS);
-        let groups = self.groups(&builder, filter)?;
-        if let Some(predicate) = predicate(&builder, filter) {
-            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+        let groups = filter
+            .groups(&builder)
+            .map_err(parquet_error("read", &self.path))?;
+        if let Some(predicate) = filter.predicate(&builder) {
+            builder = builder.with_row_filter(RowFilter::new(vec![predicate]));
         }
         let reader = builder
             .with_row_groups(groups)
@@ -250,95 +244,6 @@ impl DataFile {
             _row: std::marker::PhantomData,
         })
     }
-
-    /// The row groups that may hold something: by the statistics of time, and by the bloom filter.
-    fn groups(
-        &self,
-        builder: &ParquetRecordBatchReaderBuilder<File>,
-        filter: &Prefilter,
-    ) -> Result<Vec<usize>, StoreError> {
-        let column = |name: &str| builder.schema().index_of(name).ok();
-        let mut groups = Vec::new();
-        for group in 0..builder.metadata().num_row_groups() {
-            let statistics = column("time").and_then(|time| {
-                builder
-                    .metadata()
-                    .row_group(group)
-                    .column(time)
-                    .statistics()
-                    .cloned()
-            });
-            if let Some(Statistics::Int64(time)) = statistics
-                && let (Some(least), Some(greatest)) = (time.min_opt(), time.max_opt())
-                && !filter.range.overlaps(*least as u64, *greatest as u64)
-            {
-                continue;
-            }
-            if let (Some(wanted), Some(trace_id)) = (filter.trace_id, column("trace_id")) {
-                let bloom = builder
-                    .get_row_group_column_bloom_filter(group, trace_id)
-                    .map_err(parquet_error("read", &self.path))?;
-                if bloom.is_some_and(|bloom| !bloom.check(wanted.to_string().as_str())) {
-                    continue;
-                }
-            }
-            groups.push(group);
-        }
-        Ok(groups)
-    }
-}
-
-/// A condition on time, origin and trace, evaluated before the other columns are decoded.
-fn predicate(
-    builder: &ParquetRecordBatchReaderBuilder<File>,
-    filter: &Prefilter,
-) -> Option<
-    ArrowPredicateFn<
-        impl FnMut(RecordBatch) -> Result<BooleanArray, arrow_schema::ArrowError> + Send + 'static,
-    >,
-> {
-    let origin = &filter.origin;
-    let equal: Vec<(&'static str, String)> = [
-        ("service", origin.service.as_ref().map(ToString::to_string)),
-        (
-            "environment",
-            origin.environment.as_ref().map(ToString::to_string),
-        ),
-        ("release", origin.release.as_ref().map(ToString::to_string)),
-        ("instance", origin.instance.as_ref().map(ToString::to_string)),
-        ("trace_id", filter.trace_id.map(|id| id.to_string())),
-    ]
-    .into_iter()
-    .filter_map(|(name, wanted)| wanted.map(|wanted| (name, wanted)))
-    .collect();
-    let range = filter.range;
-    if equal.is_empty() && range == TimeRange::ALL {
-        return None;
-    }
-    let columns: Option<Vec<usize>> = std::iter::once("time")
-        .chain(equal.iter().map(|(name, _)| *name))
-        .map(|name| builder.schema().index_of(name).ok())
-        .collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns?);
-    Some(ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
-        let time = batch
-            .column_by_name("time")
-            .and_then(|column| column.as_any().downcast_ref::<TimestampNanosecondArray>());
-        let texts: Vec<Option<(&StringArray, &str)>> = equal
-            .iter()
-            .map(|(name, wanted)| {
-                let column = batch.column_by_name(name)?.as_any().downcast_ref()?;
-                Some((column, wanted.as_str()))
-            })
-            .collect();
-        let passes = |row: usize| {
-            time.is_some_and(|time| range.contains(time.value(row) as u64))
-                && texts.iter().all(|column| {
-                    column.is_some_and(|(texts, wanted)| texts.is_valid(row) && texts.value(row) == wanted)
-                })
-        };
-        Ok((0..batch.num_rows()).map(|row| Some(passes(row))).collect())
-    }))
 }
 
 /// Rows of one file, in its order.

@@ -274,7 +274,8 @@ pub(crate) fn effective_limit(asked: usize) -> usize {
     }
 }
 
-fn contains_ignoring_case(text: &str, wanted: &str) -> bool {
+/// Whether a text contains another, letter case aside.
+pub(crate) fn contains_ignoring_case(text: &str, wanted: &str) -> bool {
     if text.contains(wanted) {
         return true;
     }

@@ -91,10 +91,7 @@ pub(crate) fn pick<R: Row>(
 
 /// All spans of a trace.
 pub(crate) fn trace(state: &State, trace_id: TraceId) -> Result<Vec<Span>, StoreError> {
-    let filter = Prefilter {
-        trace_id: Some(trace_id),
-        ..Prefilter::default()
-    };
+    let filter = Prefilter::of_trace(trace_id);
     again_if_gone(|| {
         let view = view::<Span>(state, TimeRange::ALL);
         let mut spans: Vec<Span> = Vec::new();
@@ -180,10 +177,7 @@ fn replay_slice(
 
 /// Adds a signal's rows of a slice in order of time; false when they are too many for one slice.
 fn put_slice<R: Row>(state: &State, slice: TimeRange, into: &mut Batch) -> Result<bool, StoreError> {
-    let filter = Prefilter {
-        range: slice,
-        ..Prefilter::default()
-    };
+    let filter = Prefilter::of_range(slice);
     let can_be_cut = slice.to_nanos - slice.from_nanos > REPLAY_SLICE_NANOS_MIN;
     let rows = again_if_gone(|| {
         let view = view::<R>(state, slice);

@@ -228,11 +228,7 @@ impl SignalStore for Store {
     }
 
     async fn scan_logs(&self, query: LogQuery) -> Result<Vec<LogRecord>, StoreError> {
-        let filter = Prefilter {
-            range: query.range,
-            origin: query.origin.clone(),
-            trace_id: query.trace_id,
-        };
+        let filter = Prefilter::of_logs(&query);
         let wanted = (query.order, query.limit);
         self.read(move |state| scan::pick(state, &filter, wanted, |log: &LogRecord| query.matches(log)))
             .await
@@ -243,22 +239,14 @@ impl SignalStore for Store {
     }
 
     async fn search_spans(&self, query: SpanQuery) -> Result<Vec<Span>, StoreError> {
-        let filter = Prefilter {
-            range: query.range,
-            origin: query.origin.clone(),
-            trace_id: None,
-        };
+        let filter = Prefilter::of_spans(&query);
         let wanted = (query.order, query.limit);
         self.read(move |state| scan::pick(state, &filter, wanted, |span: &Span| query.matches(span)))
             .await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
-        let filter = Prefilter {
-            range: query.range,
-            origin: query.origin.clone(),
-            trace_id: None,
-        };
+        let filter = Prefilter::of_events(&query);
         let wanted = (query.order, query.limit);
         self.read(move |state| scan::pick(state, &filter, wanted, |event: &Event| query.matches(event)))
             .await
