@@ -28,6 +28,11 @@ document.addEventListener("keydown", (event) => {
 if (document.body.dataset.topics !== undefined) {
   listen({
     figures: (moving) => { showFigures(moving); charts?.extend(moving); },
-    refreshed: tick,
+    refreshed: () => { tick(); charts?.reload(); },
+    reopened: () => charts?.reload(),
   });
 }
+
+// On small screens the navigation is a strip: show where we are.
+const here = document.querySelector(".side nav a[aria-current]");
+if (here && here.closest("nav").scrollWidth > here.closest("nav").clientWidth) here.scrollIntoView({ inline: "center", block: "nearest" });

@@ -10,20 +10,41 @@ let zoom = readZoom();
 
 export async function startCharts() {
   const container = document.querySelector("[data-charts]");
-  if (!container?.dataset.charts) return;
-  const answer = await fetch(container.dataset.charts, { headers: { accept: "application/json" } });
-  if (!answer.ok) return;
-  const data = await answer.json();
-  markers = (data.markers ?? []).map((marker) => ({ at: Date.parse(marker.at) / 1000, kind: marker.kind }));
-  for (const chart of data.charts ?? matrix(data)) draw(container, chart);
+  for (const chart of await load(container)) draw(container, chart);
   addEventListener("themechange", () => { for (const one of drawn.values()) one.plot.redraw(); });
   addEventListener("resize", () => { for (const one of drawn.values()) one.plot.setSize(size(one.host)); });
+}
+
+async function load(container) {
+  if (!container?.dataset.charts) return [];
+  const answer = await fetch(container.dataset.charts, { headers: { accept: "application/json" } });
+  if (!answer.ok) return [];
+  const data = await answer.json();
+  markers = (data.markers ?? []).map((marker) => ({ at: Date.parse(marker.at) / 1000, kind: marker.kind }));
+  return data.charts ?? matrix(data);
+}
+
+// Reads everything again: after a pause, when a change may have brought new marks, and when a line
+// appears or goes (a release that begins or ends to serve).
+let reloading = 0;
+export function reload() {
+  reloading ||= setTimeout(async () => {
+    const container = document.querySelector("[data-charts]");
+    try {
+      for (const chart of await load(container)) {
+        drawn.get(chart.id)?.plot.destroy();
+        drawn.delete(chart.id);
+        draw(container, chart);
+      }
+    } catch { /* The next change tries again. */ }
+    reloading = 0;
+  }, 1500);
 }
 
 // A Prometheus answer as one chart.
 function matrix(answer) {
   const series = (answer.data?.result ?? []).slice(0, 8).map((one) => ({
-    name: "", points: one.values.map(([at, value]) => [at * 1000, Number.isFinite(+value) ? +value : null]),
+    name: null, points: one.values.map(([at, value]) => [at * 1000, Number.isFinite(+value) ? +value : null]),
   }));
   return series.length ? [{ id: "query", unit: "", series }] : [];
 }
@@ -35,7 +56,8 @@ function draw(container, chart) {
   const figure = container.querySelector(`[data-chart="${CSS.escape(chart.id)}"]`);
   const host = figure?.querySelector("[data-plot]");
   if (!host || !chart.series.length) return;
-  const one = { host, figure, unit: chart.unit, series: chart.series.map((series) => new Map(series.points)), objective: chart.objective };
+  legend(figure, chart);
+  const one = { host, figure, unit: chart.unit, names: chart.series.map((series) => series.name), series: chart.series.map((series) => new Map(series.points)), objective: chart.objective };
   const dashes = [[], [5, 3], [2, 2], [8, 3, 2, 3]];
   const axis = { stroke: () => color("--ink-3"), font: "11px Inter, sans-serif", ticks: { show: false }, grid: { stroke: () => color("--rule"), width: 1 } };
   const options = {
@@ -65,6 +87,22 @@ function draw(container, chart) {
   host.replaceChildren();
   one.plot = new uPlot(options, table(one), host);
   drawn.set(chart.id, one);
+  now(one, null);
+}
+
+// The legend is the server's until the lines change.
+function legend(figure, chart) {
+  const list = figure.querySelector(".legend");
+  const names = [...list.querySelectorAll("[data-name]")].map((name) => name.textContent);
+  if (chart.series.some((series) => series.name === null) || names.join("\n") === chart.series.map((series) => series.name).join("\n")) return;
+  list.replaceChildren(...chart.series.map((series, index) => {
+    const item = document.createElement("li");
+    item.className = `line-${index % 4}`;
+    item.innerHTML = '<svg class="swatch" aria-hidden="true" viewBox="0 0 18 4"><path d="M0 2h18"></path></svg><span data-name></span> <b class="num"></b>';
+    item.querySelector("[data-name]").textContent = series.name;
+    item.querySelector("b").dataset.now = index;
+    return item;
+  }));
 }
 
 // Series as uPlot wants them: one column of times, one of values each.
@@ -119,12 +157,15 @@ function readZoom() {
 
 // New points from the live stream: late ones replace what was drawn.
 export function extend(moving) {
-  for (const [id, all] of Object.entries(moving.points)) {
+  for (const [id, lines] of Object.entries(moving.points)) {
     const one = drawn.get(id);
-    if (!one) continue;
-    all.forEach((points, index) => {
-      const series = one.series[index] ?? (one.series[index] = new Map());
-      for (const [at, value] of points) series.set(at, value);
+    if (!one || one.names.join("\n") !== lines.map((line) => line.name).join("\n")) {
+      if (lines.length && document.querySelector(`[data-chart="${CSS.escape(id)}"]`)) reload();
+      continue;
+    }
+    lines.forEach((line, index) => {
+      const series = one.series[index];
+      for (const [at, value] of line.points) series.set(at, value);
       for (const at of series.keys()) if (at < moving.from) series.delete(at);
     });
     one.range = [moving.from / 1000, moving.to / 1000];

@@ -15,13 +15,14 @@ export function showFigures(moving) {
     set(tile.querySelector("[data-detail]"), figure.detail);
     tile.querySelector("[data-spark]")?.setAttribute("d", figure.spark);
     tile.querySelector(".tile-value")?.toggleAttribute("data-empty", figure.empty);
-    if (tile.classList.contains("tile")) {
-      tile.className = `tile tone-${figure.tone}`;
-      // Icons are the server's: a state that changed is drawn when the page renders again.
-      const state = tile.querySelector("[data-state]");
-      if (state && !figure.state) state.replaceChildren();
-      else if (state?.firstElementChild) state.firstElementChild.className = `dot tone-${figure.tone}`;
-    }
+    const state = tile.querySelector("[data-state]");
+    if (!state) continue;
+    tile.className = `tile tone-${figure.tone}`;
+    state.className = `dot tone-${figure.tone}`;
+    state.hidden = !figure.state;
+    state.title = figure.state;
+    set(state.querySelector(".unseen"), figure.state);
+    state.querySelector("path")?.setAttribute("d", figure.icon);
   }
   const fresh = document.querySelector("[data-fresh]");
   if (fresh && moving.data_as_of) fresh.dataset.fresh = moving.data_as_of;

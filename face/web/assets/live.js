@@ -2,7 +2,7 @@
 // carries the moving numbers. A hidden tab closes its stream and resumes where it was.
 const REFRESH_EVERY = 700;
 
-export function listen({ figures, refreshed }) {
+export function listen({ figures, refreshed, reopened }) {
   const words = document.body.dataset;
   const mark = document.querySelector("[data-live-mark]");
   let source = null;
@@ -58,7 +58,7 @@ export function listen({ figures, refreshed }) {
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { close(); say("off", words.wordsPaused); } else if (!source) open();
+    if (document.hidden) { close(); say("off", words.wordsPaused); } else if (!source) { open(); reopened(); }
   });
   addEventListener("pagehide", close);
   if (!document.hidden) open();

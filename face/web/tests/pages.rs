@@ -5,10 +5,14 @@
 mod access;
 #[path = "../examples/demo_pages/backend.rs"]
 mod backend;
+#[path = "pages/browser.rs"]
+mod browser;
 #[path = "pages/client.rs"]
 mod client;
 #[path = "../examples/demo_pages/data.rs"]
 mod data;
+#[path = "pages/driver.rs"]
+mod driver;
 #[path = "../examples/demo_pages/figures.rs"]
 mod figures;
 #[path = "pages/forms.rs"]

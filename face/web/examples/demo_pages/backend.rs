@@ -1,6 +1,7 @@
 //! A backend without a program behind it. Tokens: `viewer`, `developer`, `approver`, `operator`, `admin`.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ pub(crate) struct Demo {
     empty: bool,
     changes: broadcast::Sender<Topic>,
     asked: Mutex<Vec<Asked>>,
+    rolled_back: AtomicBool,
 }
 
 /// The present.
@@ -44,13 +46,30 @@ impl Demo {
             empty,
             changes,
             asked: Mutex::default(),
+            rolled_back: AtomicBool::new(false),
         }
     }
 
     /// Tells that something changed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask"))]
     pub(crate) fn change(&self, topic: Topic) {
         let _ = self.changes.send(topic);
+    }
+
+    /// The rollout under way is rolled back, and everyone hears of it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask"))]
+    pub(crate) fn roll_back(&self) {
+        self.rolled_back.store(true, Ordering::Relaxed);
+        self.change(Topic::Rollout("rollout-4".to_owned()));
+    }
+
+    fn as_it_stands(&self, mut summary: api::RolloutSummary) -> api::RolloutSummary {
+        if summary.id == "rollout-4" && self.rolled_back.load(Ordering::Relaxed) {
+            summary.state = api::RolloutState::RolledBack;
+            summary.state_text = "Rolled back: error rate 14.2 % against 0.1 %".to_owned();
+            summary.candidate_percent = 0.0;
+            summary.allowed = api::Allowed::default();
+        }
+        summary
     }
 
     /// Commands so far.
@@ -128,7 +147,13 @@ impl Backend for Demo {
         Ok(stories::doctor())
     }
     async fn dashboard(&self, query: api::DashboardQuery) -> Result<api::Dashboard, Fault> {
-        Ok(data::dashboard(&query, self.empty))
+        let mut dashboard = data::dashboard(&query, self.empty);
+        dashboard.rollouts = dashboard
+            .rollouts
+            .into_iter()
+            .map(|summary| self.as_it_stands(summary))
+            .collect();
+        Ok(dashboard)
     }
     async fn services(&self) -> Result<Vec<api::Service>, Fault> {
         self.unless_empty(stories::services)
@@ -152,7 +177,7 @@ impl Backend for Demo {
         self.unless_empty(|| {
             stories::rollouts()
                 .into_iter()
-                .map(|rollout| rollout.summary)
+                .map(|rollout| self.as_it_stands(rollout.summary))
                 .collect()
         })
     }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 use trimtab_api::{Dashboard, Figure, FigureState, Moment};
 
-use crate::parts::badges::{State as _, Tone};
+use crate::parts::badges::{State as _, Tone, icon, shape};
 use crate::parts::charts::spark_path;
 use crate::text::{Language, Shown, Text, figure, percent, say};
 
@@ -88,10 +88,16 @@ fn state_of(of: &Figure) -> (Tone, Option<Text>) {
 pub(crate) fn tile(of: &Figure, language: Language) -> Markup {
     let shown = value(of, language);
     let (tone, word) = state_of(of);
+    let word = word.map(|word| language.say(word)).unwrap_or_default();
     let path = spark_path(&of.sparkline);
     html! {
         article class={ "tile tone-" (tone.as_str()) } data-figure=(of.id) title=(of.source) {
-            h3 { (title(of, language)) span.state data-state { @if let Some(word) = word { (crate::parts::badges::dot(tone, language.say(word))) } } }
+            h3 {
+                (title(of, language))
+                span class={ "dot tone-" (tone.as_str()) } data-state title=(word) hidden[word.is_empty()] {
+                    (icon(tone.icon())) span.unseen { (word) }
+                }
+            }
             p.tile-value data-empty[of.value.is_none()] {
                 b.num data-value { (shown.value) } " " span.unit data-unit { (shown.unit) }
             }
@@ -109,20 +115,26 @@ pub(crate) struct MovingFigure {
     unit: String,
     detail: String,
     tone: &'static str,
-    state: String,
+    state: &'static str,
+    icon: &'static str,
     spark: String,
     empty: bool,
 }
 
-/// Milliseconds since the epoch and values.
-type Points = Vec<(i64, Option<f64>)>;
+/// New points of one line of a chart.
+#[derive(Debug, Serialize)]
+pub(crate) struct MovingLine {
+    name: String,
+    /// Milliseconds since the epoch and values.
+    points: Vec<(i64, Option<f64>)>,
+}
 
 /// What the live stream tells once a second.
 #[derive(Debug, Serialize)]
 pub(crate) struct Moving {
     figures: Vec<MovingFigure>,
     /// Points newer than those told before, by chart and series.
-    points: BTreeMap<String, Vec<Points>>,
+    points: BTreeMap<String, Vec<MovingLine>>,
     from: i64,
     to: i64,
     /// When the newest sample arrived.
@@ -145,7 +157,8 @@ pub(crate) fn moving_figures(
             unit: shown.unit,
             detail: detail(of, language),
             tone: tone.as_str(),
-            state: word.map(|word| language.say(word).to_owned()).unwrap_or_default(),
+            state: word.map(|word| language.say(word)).unwrap_or_default(),
+            icon: shape(tone.icon()),
             spark: spark_path(&of.sparkline),
             empty: of.value.is_none(),
         }
@@ -166,7 +179,10 @@ pub(crate) fn moving_figures(
         let from = after - 5_000;
         let fresh = chart.series.iter().map(|series| {
             let begin = series.points.partition_point(|(at, _)| *at <= from);
-            series.points[begin..].to_vec()
+            MovingLine {
+                name: series.name.clone(),
+                points: series.points[begin..].to_vec(),
+            }
         });
         points.insert(chart.id.clone(), fresh.collect());
         if let Some(newest) = newest {

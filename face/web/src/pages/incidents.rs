@@ -158,7 +158,7 @@ fn impact(impact: &Impact, language: Language) -> Markup {
 fn silences(page: &Page, incident: &Incident) -> Markup {
     html! {
         @for silence in &incident.silences {
-            p.note { (page.language().fill(say::SILENCED_BY, &[&silence.author, ""])) (times::date(silence.until)) ": " (silence.reason) " " (quick(page, "end-silence", &silence.id, say::END_SILENCE)) }
+            div.note { (page.language().fill(say::SILENCED_BY, &[&silence.author, ""])) (times::date(silence.until)) ": " (silence.reason) " " (quick(page, "end-silence", &silence.id, say::END_SILENCE)) }
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn overview(
                     @if let Some(chart) = dashboard.charts.iter().find(|chart| chart.id == id) { (one_chart(chart, &dashboard, language)) }
                 }
             }
-            (lane(&dashboard, language))
+            div data-region="lane" { (lane(&dashboard, language)) }
             @for (group, title) in [(FigureGroup::Application, say::APPLICATION), (FigureGroup::System, say::SYSTEM), (FigureGroup::Business, say::BUSINESS), (FigureGroup::Quality, say::QUALITY)] {
                 (group_of_tiles(&dashboard, group, language.say(title), language))
             }

@@ -55,7 +55,7 @@ impl Tone {
         }
     }
 
-    fn icon(self) -> &'static str {
+    pub(crate) fn icon(self) -> &'static str {
         match self {
             Tone::Good => "check",
             Tone::Warning => "triangle",
@@ -72,7 +72,8 @@ pub(crate) fn icon(name: &str) -> Markup {
     html! { svg.icon aria-hidden="true" viewBox="0 0 20 20" { path d=(shape(name)) {} } }
 }
 
-fn shape(name: &str) -> &'static str {
+/// The path of an icon in a box of 20 by 20.
+pub(crate) fn shape(name: &str) -> &'static str {
     match name {
         "check" => "M10 2a8 8 0 1 0 0 16 8 8 0 0 0 0-16M6.4 10.2l2.6 2.6 4.8-5.4",
         "triangle" => "M10 3l8 14H2zM10 8.2v4M10 14.4v.2",

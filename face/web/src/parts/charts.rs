@@ -45,16 +45,14 @@ pub(crate) fn chart(
                     @for (index, series) in chart.series.iter().enumerate() {
                         li class={ "line-" (index % 4) } {
                             svg.swatch aria-hidden="true" viewBox="0 0 18 4" { path d="M0 2h18" {} }
-                            span { (series.name) } " "
+                            span data-name { (series.name) } " "
                             b.num data-now=(index) { (shown(last(&series.points), &chart.unit, language)) }
                         }
                     }
                 }
             }
-            @if empty {
-                p.chart-empty { (language.say(say::NO_DATA)) }
-            } @else {
-                div.chart-plot data-plot { (drawing(chart, range, markers)) }
+            div.chart-plot data-plot {
+                @if empty { p.chart-empty { (language.say(say::NO_DATA)) } } @else { (drawing(chart, range, markers)) }
             }
             p.unseen { (summary(chart, language)) }
             @if !empty { (table(chart, language)) }

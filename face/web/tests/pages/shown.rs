@@ -6,7 +6,7 @@ use crate::backend::Demo;
 use crate::client::Server;
 
 /// Every page with ids that exist in the story.
-fn pages() -> Vec<String> {
+pub(crate) fn pages() -> Vec<String> {
     let id_of = |path: &str| match path {
         path if path.starts_with("/runs") => "run-5",
         path if path.starts_with("/releases") => "blocks-r2",
