@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use trimtab_telemetry::{Labels, Matcher, Sample, SeriesData};
@@ -18,8 +17,6 @@ use crate::{Appended, Retained, RollupData, SeriesConfig, SeriesError, SeriesSta
 
 /// Memory may hold this many times `head_samples_max` before appenders must wait.
 const HEADS_MAX: usize = 2;
-/// How long an appender waits for blocks to be written.
-const BEHIND_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Inner {
@@ -155,7 +152,7 @@ impl Series {
 
     async fn wait_for_memory(&self) -> Result<(), SeriesError> {
         let state = &self.inner.state;
-        let deadline = tokio::time::Instant::now() + BEHIND_WAIT_MAX;
+        let deadline = tokio::time::Instant::now() + state.config.wal.queue_wait_max;
         loop {
             let flushed = state.flushed.notified();
             let head_samples = state.memory_samples.load(Ordering::Relaxed);

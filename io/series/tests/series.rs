@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use trimtab_series::{Clock, Series, SeriesConfig, SeriesError};
+use trimtab_series::{Clock, Series, SeriesConfig, SeriesError, WalConfig};
 use trimtab_telemetry::{Labels, MatchOp, Matcher, Sample, SeriesData};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -356,6 +357,34 @@ async fn damage_inside_a_block_is_named_and_holds_up_only_its_window() {
         (2, 1),
         "the sound window was merged"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_bounded_while_blocks_cannot_be_written() {
+    let room = Room::new(SeriesConfig {
+        head_samples_max: 100,
+        wal: WalConfig {
+            queue_wait_max: Duration::from_millis(300),
+            ..WalConfig::default()
+        },
+        ..SeriesConfig::default()
+    });
+    let blocks = room.dir.path().join("blocks");
+    std::fs::remove_dir(&blocks).unwrap();
+    let mut stored = 0;
+    let refused = loop {
+        let samples = (0..50).map(|n| sample("up", NOON_MS + stored + n, 1.0)).collect();
+        match room.series().append(samples).await {
+            Ok(_) => stored += 50,
+            Err(error) => break error,
+        }
+        assert!(stored <= 250, "{stored}");
+    };
+    assert!(matches!(&refused, SeriesError::Behind { .. }), "{refused}");
+    std::fs::create_dir(&blocks).unwrap();
+    room.series().flush().await.unwrap();
+    room.add("up", &[(NOON_MS + stored, 1.0)]).await;
+    assert_eq!(room.points("up").await.len() as i64, stored + 1);
 }
 
 #[test]

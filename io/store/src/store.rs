@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -26,8 +25,6 @@ use crate::{
 const REPLAY_AHEAD: usize = 2;
 /// Memory may hold this many times `memory_bytes_max` before appenders must wait.
 const MEMORIES_MAX: u64 = 2;
-/// How long an appender waits for files to be written.
-const BEHIND_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A durable batch on its way into memory.
 pub(crate) struct Pending {
@@ -184,7 +181,7 @@ impl Store {
 
     async fn wait_for_memory(&self) -> Result<(), StoreError> {
         let state = &self.inner.state;
-        let deadline = tokio::time::Instant::now() + BEHIND_WAIT_MAX;
+        let deadline = tokio::time::Instant::now() + state.config.wal.queue_wait_max;
         loop {
             let flushed = state.flushed.notified();
             let memory_bytes = state.memory_bytes.load(Ordering::Relaxed);

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use trimtab_model::Identity;
 use trimtab_store::{
     AttributeFilter, Clock, EventQuery, LogQuery, Order, Origin, SignalStore, SpanQuery, Store, StoreConfig,
-    TEMPLATE_ATTRIBUTE, TailFilter, TimeRange,
+    StoreError, TEMPLATE_ATTRIBUTE, TailFilter, TimeRange, WalConfig,
 };
 use trimtab_telemetry::{Attributes, Batch, Event, Level, LogRecord, Span, SpanKind, SpanStatus, TraceId};
 
@@ -620,6 +621,39 @@ async fn damage_inside_a_file_is_named_and_holds_up_only_its_day() {
         ..LogQuery::default()
     };
     assert_eq!(room.bodies(today).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_bounded_while_files_cannot_be_written() {
+    let room = Room::new(StoreConfig {
+        memory_bytes_max: 20_000,
+        wal: WalConfig {
+            queue_wait_max: Duration::from_millis(300),
+            ..WalConfig::default()
+        },
+        ..StoreConfig::default()
+    });
+    let folder = room.dir.path().join("logs");
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let mut stored = 0;
+    let refused = loop {
+        let rows = (0..10).map(|n| log(NOON + stored + n, "row")).collect();
+        match room.store().append(logs(rows), "").await {
+            Ok(_) => stored += 10,
+            Err(error) => break error,
+        }
+        assert!(stored <= 200, "{stored}");
+    };
+    assert!(matches!(&refused, StoreError::Behind { .. }), "{refused}");
+    assert!(
+        refused.to_string().contains("logs"),
+        "it names what is in the way: {refused}"
+    );
+    std::fs::remove_file(&folder).unwrap();
+    room.store().flush().await.unwrap();
+    room.add(logs(vec![log(NOON + stored, "row")])).await;
+    assert_eq!(room.bodies(newest(1000)).await.len() as u64, stored + 1);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub struct WalConfig {
     pub entry_bytes_max: usize,
     /// Bytes that may wait for the disk; appenders beyond wait, then get [`WalError::Busy`].
     pub queue_bytes_max: usize,
-    /// How long an appender waits for its place in the queue.
+    /// How long an appender waits for its place in the queue (and, in the stores, for memory).
     pub queue_wait_max: Duration,
 }
 
@@ -87,7 +87,7 @@ pub struct Wal<T, R> {
     thread: Option<JoinHandle<()>>,
     queue: Arc<Semaphore>,
     figures: Arc<Figures>,
-    _lock: File,
+    lock: File,
 }
 
 impl<T, R> fmt::Debug for Wal<T, R> {
@@ -137,7 +137,7 @@ impl<T: Send + 'static, R: Send + 'static> Wal<T, R> {
             requests: Some(sender),
             thread: Some(thread),
             figures,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -242,6 +242,9 @@ impl<T, R> Drop for Wal<T, R> {
             // A panic in there was reported by the thread itself.
             let _ = thread.join();
         }
+        // A child process that is just being started may hold a copy of the file: closing it here
+        // would leave the lock with that copy.
+        let _ = self.lock.unlock();
     }
 }
 
