@@ -4,12 +4,15 @@
 
 mod artifacts;
 mod checkout;
+mod mask;
 mod provenance;
+mod splitter;
 mod step;
+mod user;
 
 pub use artifacts::{ArtifactError, ArtifactInfo, ArtifactLimits, Artifacts, Unpacked};
-pub use checkout::{CheckedOut, CheckoutError, checkout};
-pub use provenance::{Provenance, StepResult};
+pub use checkout::{CheckedOut, CheckoutError, checkout, checkout_keeping};
+pub use provenance::{PROVENANCE_VERSION, Provenance, StepResult};
 pub use step::{OutputLine, OutputStream, StepEnd, StepError, StepOutcome, StepSpec, reap_stale, run_step};
 
 /// Longest line of a step's output in bytes; what is over is cut, counted and marked.

@@ -1,5 +1,8 @@
 //! One shell line of a pipeline, run in a process group of its own.
 
+mod record;
+mod run;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -18,7 +21,7 @@ pub struct StepSpec {
     pub command: String,
     /// Where it runs.
     pub dir: PathBuf,
-    /// Environment beside `PATH`, `HOME`, `USER`, `LANG` and `CI=true`; nothing else is inherited. May override them.
+    /// Environment beside `PATH`, `HOME` (the folder), `LANG` and `CI=true`; nothing else is inherited. May override them.
     pub env: BTreeMap<String, String>,
     /// Longest it may take.
     pub timeout: Duration,
@@ -156,11 +159,7 @@ pub async fn run_step(
     cancel: impl Future<Output = ()> + Send,
     sink: &mut (dyn FnMut(OutputLine) + Send),
 ) -> Result<StepOutcome, StepError> {
-    let _ = (cancel, sink);
-    Err(StepError::BadSpec {
-        step: spec.name.clone(),
-        reason: "not yet".to_owned(),
-    })
+    run::run(spec, cancel, sink).await
 }
 
 /// Kills the process groups of steps whose control process died, by the records in `records`, and returns the names of their steps. Call it once
@@ -169,6 +168,10 @@ pub async fn run_step(
 /// # Errors
 /// When the folder cannot be read.
 pub fn reap_stale(records: &Path) -> Result<Vec<String>, StepError> {
-    let _ = records;
-    Ok(Vec::new())
+    record::reap(records).map_err(|source| StepError::System {
+        step: "of an earlier control process".to_owned(),
+        doing: "read the records in",
+        path: records.to_owned(),
+        source,
+    })
 }
