@@ -43,9 +43,9 @@ impl Default for SeriesConfig {
             season_ms: 86_400_000,
             window: 120,
             deviations: 8.0,
-            slack: 0.75,
-            limit: 20.0,
-            pause: 60,
+            slack: 1.5,
+            limit: 40.0,
+            pause: 200,
             warm_up: 40,
         }
     }
@@ -87,6 +87,10 @@ impl Forecast {
 const LOSS_GAIN: f64 = 0.03;
 /// How fast the smoothed last value follows.
 const LEVEL_GAIN: f64 = 0.4;
+/// Sizes of residuals that are remembered to know the tail.
+const SIZES: usize = 2_000;
+/// News is what exceeds the tail by this factor.
+const EXTREME_FACTOR: f64 = 1.3;
 /// The spread is never taken for smaller than this share of the level.
 const SPREAD_SHARE_MIN: f64 = 0.005;
 
@@ -109,6 +113,7 @@ pub struct Detector {
     config: SeriesConfig,
     season: Season,
     local: Window,
+    sizes: Window,
     level: Option<f64>,
     forecasts: Vec<Forecast>,
     up: f64,
@@ -126,6 +131,7 @@ impl Detector {
         Detector {
             season: Season::new(config.season_ms),
             local: Window::new(config.window),
+            sizes: Window::new(SIZES),
             level: None,
             forecasts: vec![Forecast::new(config.window * 3); 3],
             up: 0.0,
@@ -170,7 +176,12 @@ impl Detector {
         let floor = (SPREAD_SHARE_MIN * size).max(1e-12);
         let spread = self.forecasts[best].residuals.spread().max(floor);
         let deviations = (value - expected) / spread;
-        let outlier = 1.0 - 0.5f64.powf((deviations.abs() / self.config.deviations).powf(1.5));
+        // A series with a heavy tail raises its own limit (peaks over a threshold, Siffer et al., KDD 2017,
+        // in a plain form): what it shows now and then is no news.
+        let usual = self.sizes.quantile(0.995).unwrap_or(0.0) * EXTREME_FACTOR;
+        let limit = self.config.deviations.max(usual);
+        self.sizes.push(deviations.abs());
+        let outlier = 1.0 - 0.5f64.powf((deviations.abs() / limit).powf(1.5));
         let shift = self.shift(at, value);
         let score = outlier.max(shift);
         self.quiet = self.quiet.saturating_sub(1);
