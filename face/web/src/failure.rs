@@ -12,6 +12,9 @@ use trimtab_api::{Fault, FaultCode};
 use crate::pages::{Look, failure_page};
 use crate::state::App;
 
+/// Longest text of the framework's own that is passed on.
+const SAID_BYTES_MAX: usize = 1_024;
+
 /// Marks a failed answer that has its face already.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered;
@@ -51,9 +54,17 @@ pub(crate) async fn answer_failures(State(app): State<App>, request: Request, ne
     if !failed || response.extensions().get::<Answered>().is_some() {
         return response;
     }
+    let status = response.status();
     let fault = match response.extensions_mut().remove::<Fault>() {
         Some(fault) => fault,
-        None => plain(response.status(), &path),
+        None => {
+            // The framework says in plain text what it could not read.
+            let body = std::mem::take(response.body_mut());
+            let said = axum::body::to_bytes(body, SAID_BYTES_MAX)
+                .await
+                .unwrap_or_default();
+            plain(status, &path, &String::from_utf8_lossy(&said))
+        }
     };
     if fault.code == FaultCode::Internal {
         tracing::error!(path, fault = %fault, "request failed");
@@ -86,7 +97,7 @@ fn wants_page(request: &Request, path: &str) -> bool {
     !path.starts_with("/api/") && !path.starts_with("/assets/") && path != "/live" && accepts("text/html")
 }
 
-fn plain(status: StatusCode, path: &str) -> Fault {
+fn plain(status: StatusCode, path: &str, said: &str) -> Fault {
     let path: String = path.chars().take(120).collect();
     match status {
         StatusCode::NOT_FOUND => Fault::new(
@@ -103,7 +114,10 @@ fn plain(status: StatusCode, path: &str) -> Fault {
             Fault::new(FaultCode::TooLarge, "failed to read the body", "send less")
         }
         status if status.is_client_error() => Fault::invalid(
-            "failed to understand the request",
+            format!(
+                "failed to understand the request{}{said}",
+                if said.is_empty() { "" } else { ": " }
+            ),
             "compare it with /api/v1/openapi.json",
         ),
         _ => Fault::internal("failed to answer"),

@@ -55,7 +55,7 @@ pub(crate) fn chart(
                 @if empty { p.chart-empty { (language.say(say::NO_DATA)) } } @else { (drawing(chart, range, markers)) }
             }
             p.unseen { (summary(chart, language)) }
-            @if !empty { (table(chart, language)) }
+            div data-region={ "table-" (chart.id) } { @if !empty { (table(chart, language)) } }
         }
     }
 }

@@ -275,6 +275,15 @@ async fn bodies_have_a_limit_and_failures_say_what_to_do() {
         let fault: Fault = answer.json().await.unwrap();
         assert!(!fault.mend.is_empty(), "{fault:?}");
     }
+    let odd = server
+        .get("/api/v1/logs?limit=many")
+        .bearer_auth("viewer")
+        .send()
+        .await
+        .unwrap();
+    let fault: Fault = odd.json().await.unwrap();
+    assert_eq!(fault.code, FaultCode::Invalid);
+    assert!(fault.message.contains("limit"), "{fault:?}");
     let missing = server
         .get("/nowhere")
         .bearer_auth("admin")

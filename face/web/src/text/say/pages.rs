@@ -31,7 +31,7 @@ messages! { PAGES:
     OF_TOTAL = "of {}", "из {}";
     CURRENT_ROLLOUT = "Current rollout", "Текущая выкатка";
     LAST_ROLLOUT = "Last rollout", "Последняя выкатка";
-    NO_ROLLOUT = "No rollout yet. Push to the protected branch, or run `trimtab deploy`.", "Выкаток ещё не было. Отправьте коммит в защищённую ветку или выполните `trimtab deploy`.";
+    NO_ROLLOUT = "No rollout yet. Push to the protected branch, or run trimtab deploy.", "Выкаток ещё не было. Отправьте коммит в защищённую ветку или выполните trimtab deploy.";
     TRAFFIC = "Traffic", "Трафик";
     BASELINE = "Baseline", "База";
     CANDIDATE = "Candidate", "Кандидат";

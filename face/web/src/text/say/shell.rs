@@ -49,7 +49,7 @@ messages! { SHELL:
     FORBIDDEN_TITLE = "Not allowed", "Не разрешено";
     BACK_TO_OVERVIEW = "Back to the overview", "Вернуться к обзору";
     LOGIN_TITLE = "Welcome aboard", "Добро пожаловать на борт";
-    LOGIN_HINT = "Paste a token. Make one with `trimtab token create`, or ask an admin.", "Вставьте токен. Создайте его командой `trimtab token create` или попросите администратора.";
+    LOGIN_HINT = "Paste a token. Make one with trimtab token create, or ask an admin.", "Вставьте токен. Создайте его командой trimtab token create или попросите администратора.";
     LOGIN_TOKEN = "Token", "Токен";
     LOG_IN = "Log in", "Войти";
     LOGIN_CODE = "This one-time link opens an admin session. It works once, within 15 minutes.", "Эта одноразовая ссылка открывает сеанс администратора. Она действует один раз, в течение 15 минут.";
