@@ -1,7 +1,11 @@
 //! What was built, kept by its digest.
 
+mod error;
 mod pack;
 mod unpack;
+
+pub use error::ArtifactError;
+use error::failed;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -29,70 +33,6 @@ impl Default for ArtifactLimits {
             bytes_max: 4 * 1024 * 1024 * 1024,
         }
     }
-}
-
-/// Why an artifact could not be packed, kept or unpacked.
-#[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
-    /// The disk is full.
-    #[error(
-        "write {path}: the disk is full ({free_bytes} bytes free); free space or lower `retention` in trimtab-server.yaml"
-    )]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-        /// What the file system still has.
-        free_bytes: u64,
-    },
-    /// A file cannot be read or written.
-    #[error("{doing} {path}: {source}")]
-    File {
-        /// What was tried.
-        doing: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A path to pack is not there.
-    #[error(
-        "pack {path:?}: the build made no such file or folder; correct `pipeline.artifact.paths` in trimtab.yaml"
-    )]
-    NoSuchPath {
-        /// The path as given.
-        path: String,
-    },
-    /// A path or archive entry leads outside, or the archive is larger than allowed.
-    #[error("{doing} {path:?}: {reason}")]
-    Refused {
-        /// `pack` or `unpack`.
-        doing: &'static str,
-        /// The path or entry.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// No such artifact.
-    #[error("find artifact {0}: it was never stored here or was removed; build the commit again")]
-    Missing(Digest),
-    /// The bytes on disk are not those that were stored.
-    #[error(
-        "verify artifact {digest}: its bytes have digest {found}; the file is damaged: remove it and build the commit again"
-    )]
-    Damaged {
-        /// The digest asked for.
-        digest: Digest,
-        /// The digest found.
-        found: Digest,
-    },
-    /// The provenance cannot be read.
-    #[error("read the provenance {path}: {reason}")]
-    Provenance {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 /// One stored artifact.
@@ -379,25 +319,6 @@ fn is_digest(digest: &Digest) -> bool {
             .0
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Makes an error of the system's; a full disk is told with its free space.
-fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ArtifactError {
-    let path = path.into();
-    move |source| {
-        let full = matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        if !full {
-            return ArtifactError::File { doing, path, source };
-        }
-        let room = path
-            .ancestors()
-            .find_map(|folder| rustix::fs::statvfs(folder).ok());
-        let free_bytes = room.map_or(0, |room| room.f_bavail.saturating_mul(room.f_frsize));
-        ArtifactError::DiskFull { path, free_bytes }
-    }
 }
 
 fn sync_folder(dir: &Path) -> Result<(), ArtifactError> {

@@ -67,7 +67,7 @@ async fn the_same_files_give_the_same_digest_and_come_back() {
         .await
         .unwrap();
     assert_eq!(one, two);
-    assert_eq!(artifacts.list().unwrap(), [one.clone()]);
+    assert_eq!(artifacts.list().unwrap(), std::slice::from_ref(&one));
     assert_eq!(artifacts.provenance(&one.digest).unwrap(), provenance());
 
     let into = dir.path().join("releases/blocks-r1");

@@ -93,11 +93,7 @@ pub(super) async fn run(
     };
     // Kills what the step left running in the background, which would keep the pipes open.
     drop(recorded);
-    let rest = async {
-        while let Some(line) = lines.recv().await {
-            output.take(line);
-        }
-    };
+    let rest = output.take_rest(&mut lines);
     let _ = tokio::time::timeout(DRAIN, rest).await;
     let status = status.map_err(|source| system(spec, "wait for", source))?;
     let end = ending.map_or_else(|| output.end(status), |(end, _)| end);
@@ -236,6 +232,12 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
+    async fn take_rest(&mut self, lines: &mut mpsc::Receiver<Raw>) {
+        while let Some(line) = lines.recv().await {
+            self.take(line);
+        }
+    }
+
     fn take(&mut self, raw: Raw) {
         let is_cut = raw.cut_bytes > 0;
         let mut text = self.masker.mask(&raw.line, is_cut);

@@ -189,3 +189,6 @@ fn whole(file: &mut File, length: u64) -> io::Result<u64> {
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests;
