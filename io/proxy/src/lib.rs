@@ -1,7 +1,7 @@
 //! The reverse proxy: one routing table, swapped whole, and exact counts of what went through it.
 //!
-//! Two processes. The *holder* (`holder::main`) binds the listening sockets and keeps them open
-//! for as long as the proxy lives; the *worker* (`worker::main`) gets them by file descriptor and
+//! Two processes. The *holder* ([`holder::main`]) binds the listening sockets and keeps them open
+//! for as long as the proxy lives; the *worker* ([`worker::main`]) gets them by file descriptor and
 //! serves. A crashed worker is started again at once, an upgraded one takes over without a refused
 //! connection. `serve` speaks to both through [`ProxyClient`] and may come and go as it likes.
 //!
@@ -10,13 +10,20 @@
 
 mod client;
 mod frame;
+mod handoff;
+pub mod holder;
+mod http1;
+mod link;
+mod peers;
+mod protocol;
 mod settings;
 mod status;
 mod table;
+pub mod worker;
 
 pub use client::{ClientError, FrameStream, ProxyClient};
 pub use frame::{Cell, Frame, RequestRecord};
-pub use settings::{Limits, ProxyConfig, TlsFiles};
+pub use settings::{ConfigError, Limits, ProxyConfig, TlsFiles};
 pub use status::{Counters, EndpointStatus, Health, InFlight, ProxyStatus};
 pub use table::{
     Endpoint, Mirror, Pool, Preview, Probe, Route, RoutingTable, Split, TableError, preview_token,

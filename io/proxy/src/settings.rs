@@ -1,9 +1,11 @@
 //! How a proxy is started. Kept as `config.json` in its folder, read by holder and worker.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::peers::TrustedPeers;
 
 /// Everything the proxy is told once, at its start (a worker reads it again on an upgrade).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,58 @@ impl ProxyConfig {
             trusted_peers: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+/// Why a configuration cannot be used; each finishes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `config.json` is missing or damaged.
+    #[error("read {path}: {reason}; `serve` writes it anew when it starts")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It contradicts itself.
+    #[error("use the proxy's configuration: {0}")]
+    Invalid(String),
+}
+
+impl ProxyConfig {
+    /// Where it is kept.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join("config.json")
+    }
+
+    /// Reads and checks what is kept in `dir`.
+    pub(crate) fn read(dir: &Path) -> Result<Self, ConfigError> {
+        let path = Self::path(dir);
+        let fail = |reason: String| ConfigError::Read {
+            path: path.clone(),
+            reason,
+        };
+        let json = std::fs::read(&path).map_err(|error| fail(error.to_string()))?;
+        let config: ProxyConfig = serde_json::from_slice(&json).map_err(|error| fail(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether it makes sense.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |what: &str| Err(ConfigError::Invalid(what.to_owned()));
+        if self.listen.is_empty() && self.listen_tls.is_empty() {
+            return invalid("it listens nowhere: give an address");
+        }
+        if !self.listen_tls.is_empty() && self.tls.is_none() {
+            return invalid("HTTPS needs a certificate and a key");
+        }
+        self.trusted_peers().map(drop)
+    }
+
+    pub(crate) fn trusted_peers(&self) -> Result<TrustedPeers, ConfigError> {
+        TrustedPeers::parse(&self.trusted_peers).map_err(ConfigError::Invalid)
     }
 }
 

@@ -74,6 +74,22 @@ pub struct Counters {
     pub accept_paused: u64,
 }
 
+impl Counters {
+    /// Adds another's counts; `connections_open` is a level and stays.
+    pub(crate) fn add(&mut self, other: &Counters) {
+        self.connections += other.connections;
+        self.upstream_connections += other.upstream_connections;
+        self.requests += other.requests;
+        self.refused += other.refused;
+        self.unrouted += other.unrouted;
+        self.previewed += other.previewed;
+        self.mirror_dropped += other.mirror_dropped;
+        self.operations_folded += other.operations_folded;
+        self.tls_failed += other.tls_failed;
+        self.accept_paused += other.accept_paused;
+    }
+}
+
 /// Requests under way to a release.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {

@@ -1,0 +1,226 @@
+//! One request from its head to its last byte: counted exactly once, whatever happens to it.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Method;
+use trimtab_model::{ReleaseId, Timestamp};
+
+use super::lane::Lane;
+use super::routes::{EndpointState, PoolState, RouteState};
+use super::tally::{Outcome, Side};
+use super::trace::Trace;
+use crate::RequestRecord;
+use crate::http1::RequestHead;
+use crate::table::preview_token_valid;
+
+/// Longest path in a record.
+const PATH_BYTES_MAX: usize = 256;
+/// Status of a client that left before the response's head (nginx's number).
+const CLIENT_LEFT: u16 = 499;
+
+/// A request under way. Dropping it counts it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) route: Rc<RouteState>,
+    pub(super) pool: Rc<PoolState>,
+    pub(super) trace: Trace,
+    pub(super) retries: u32,
+    /// The instance asked last.
+    pub(super) instance: Option<Rc<EndpointState>>,
+    lane: Rc<Lane>,
+    side: Side,
+    operation: usize,
+    started: Instant,
+    method: Method,
+    target: Bytes,
+    status: u16,
+    failure: Option<&'static str>,
+    /// Testers' requests are in no cell.
+    is_preview: bool,
+    counted: bool,
+}
+
+/// Why a request got no further than the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No route covers host and path.
+    NoRoute,
+    /// The preview header names no release here, or the token is missing, wrong or expired.
+    Preview,
+}
+
+impl Exchange {
+    /// Routes a request: finds the route, then tosses the coin for the arm.
+    pub(super) fn begin(lane: &Rc<Lane>, head: &RequestHead) -> Result<Self, Refusal> {
+        let path = head.path();
+        let routes = lane.routes();
+        let route = Rc::clone(routes.find(&head.host, path).ok_or(Refusal::NoRoute)?);
+        let rng = &mut *lane.rng.borrow_mut();
+        let is_preview = head.preview.is_some();
+        let (side, pool) = match &head.preview {
+            Some(release) => (
+                Side::Candidate,
+                preview_pool(&route, release, head).ok_or(Refusal::Preview)?,
+            ),
+            None => route.draw(rng),
+        };
+        let trace = Trace::from_header(head.traceparent.as_deref(), rng);
+        Ok(Exchange::new(lane, route, pool, side, head, trace, is_preview))
+    }
+
+    /// The copy of a live request, if the mirror's coin says so: GET or HEAD without a body.
+    pub(super) fn begin_mirrored(lane: &Rc<Lane>, live: &Exchange, head: &RequestHead) -> Option<Self> {
+        live.route.route.mirror.as_ref()?;
+        let safe = matches!(head.method, Method::GET | Method::HEAD) && head.is_repeatable();
+        if !safe || live.is_preview {
+            return None;
+        }
+        let rng = &mut *lane.rng.borrow_mut();
+        let pool = live.route.draw_mirror(rng)?;
+        let trace = Trace::from_header(None, rng);
+        Some(Exchange::new(
+            lane,
+            Rc::clone(&live.route),
+            pool,
+            Side::Mirror,
+            head,
+            trace,
+            false,
+        ))
+    }
+
+    fn new(
+        lane: &Rc<Lane>,
+        route: Rc<RouteState>,
+        pool: Rc<PoolState>,
+        side: Side,
+        head: &RequestHead,
+        trace: Trace,
+        is_preview: bool,
+    ) -> Self {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Exchange {
+            operation: route.tally.operation(&head.method, head.path()),
+            lane: Rc::clone(lane),
+            route,
+            pool,
+            trace,
+            retries: 0,
+            instance: None,
+            side,
+            started: Instant::now(),
+            method: head.method.clone(),
+            target: head.target.clone(),
+            status: 0,
+            failure: None,
+            is_preview,
+            counted: false,
+        }
+    }
+
+    /// When the request's head had come.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The status sent to the client.
+    pub(super) fn set_status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// The proxy or the instance failed this request.
+    pub(super) fn fail(&mut self, failure: &'static str) {
+        self.failure = Some(failure);
+    }
+
+    /// Counts the request now; what follows (a tunnel, a stream of events) is only kept as load.
+    pub(super) fn count(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
+        let latency = self.started.elapsed();
+        let status = if self.status == 0 {
+            CLIENT_LEFT
+        } else {
+            self.status
+        };
+        let outcome = Outcome {
+            status,
+            failed: self.failure.is_some(),
+            retries: self.retries,
+            latency,
+        };
+        self.lane.counters.borrow_mut().requests += 1;
+        if self.is_preview {
+            self.lane.counters.borrow_mut().previewed += 1;
+        } else {
+            self.route.tally.record(self.operation, self.side, &outcome);
+        }
+        let failed = outcome.failed || status >= 500;
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        if !self.is_preview && self.lane.sampler.borrow().wants(failed, nanos) {
+            let record = self.record(status, nanos);
+            self.lane.sampler.borrow_mut().keep(failed, record);
+        }
+    }
+
+    /// Leaves the request out of every count: it was never sent.
+    pub(super) fn forget(mut self) {
+        self.counted = true;
+    }
+
+    fn record(&self, status: u16, duration_nanos: u64) -> RequestRecord {
+        let end = memchr::memchr(b'?', &self.target)
+            .unwrap_or(self.target.len())
+            .min(PATH_BYTES_MAX);
+        let route = &self.route.route;
+        RequestRecord {
+            trace_id: format!("{:032x}", self.trace.trace_id),
+            span_id: format!("{:016x}", self.trace.span_id),
+            parent_span_id: self.trace.parent.map(|parent| format!("{parent:016x}")),
+            start_nanos: self.lane.wall_nanos(self.started),
+            duration_nanos,
+            service: route.service.clone(),
+            environment: route.environment.clone(),
+            release: self.pool.release.clone(),
+            instance: self
+                .instance
+                .as_ref()
+                .map(|instance| instance.endpoint.instance.clone()),
+            arm: self.side.arm(),
+            rollout: route.split.rollout.clone(),
+            operation: self.route.tally.name(self.operation),
+            method: self.method.to_string(),
+            path: String::from_utf8_lossy(&self.target[..end]).into_owned(),
+            status,
+            error: self.failure.map(str::to_owned),
+            mirrored: self.side == Side::Mirror,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.count();
+        self.pool
+            .in_flight
+            .set(self.pool.in_flight.get().saturating_sub(1));
+    }
+}
+
+fn preview_pool(route: &RouteState, release: &[u8], head: &RequestHead) -> Option<Rc<PoolState>> {
+    let secret = &route.route.preview.as_ref()?.secret;
+    let release = ReleaseId::new(std::str::from_utf8(release).ok()?).ok()?;
+    let token = std::str::from_utf8(head.preview_token.as_deref()?).ok()?;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?;
+    let now = Timestamp::from_nanos(u64::try_from(now.as_nanos()).ok()?);
+    if preview_token_valid(secret, &release, token, now) {
+        route.pool_of(&release)
+    } else {
+        None
+    }
+}

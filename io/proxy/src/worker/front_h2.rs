@@ -1,0 +1,292 @@
+//! HTTP/2 toward clients, framed by hyper; instances are spoken to in HTTP/1.1.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use super::accept::Peer;
+use super::exchange::{Exchange, Refusal};
+use super::forward::{Answer, Client, Failure, reach};
+use super::front_h1::ClientIo;
+use super::lane::Lane;
+use super::mirror;
+use super::upstream::{BodySource, Upload, UploadError, Upstream};
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, reason_phrase, request_from_http};
+
+/// A silent connection is asked for a sign of life after this, and closed after as long again.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A body in which nothing moves for so long is broken off.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs hyper's tasks on the lane.
+#[derive(Debug, Clone, Copy)]
+struct LaneExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LaneExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Serves a connection until it ends; a drain lets open streams finish.
+pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
+    let limits = &lane.config.limits;
+    let mut builder = http2::Builder::new(LaneExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams_max)
+        .max_pending_accept_reset_streams(limits.h2_resets_max)
+        .max_local_error_reset_streams(limits.h2_resets_max)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
+    let service = service_fn(|request| {
+        let (lane, peer) = (Rc::clone(lane), peer.clone());
+        async move { Ok::<_, Infallible>(handle(&lane, &peer, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut draining = lane.draining();
+    // A connection's error is the client's affair; its requests are counted one by one.
+    tokio::select! {
+        _over = connection.as_mut() => return,
+        _drain = draining.wait_for(|draining| *draining) => connection.as_mut().graceful_shutdown(),
+    }
+    let _over = connection.await;
+}
+
+/// The client's side of a stream.
+struct H2Client(Incoming);
+
+impl BodySource for H2Client {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => return Poll::Ready(Some(Err(UploadError::ClientGone))),
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Client for H2Client {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        // hyper drops the stream's future when the client resets it.
+        Poll::Pending
+    }
+}
+
+async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Response<H2Body> {
+    let (parts, body) = request.into_parts();
+    let head = match request_from_http(&parts, !body.is_end_stream()) {
+        Ok(head) => head,
+        Err(error) => {
+            lane.counters.borrow_mut().refused += 1;
+            return own_answer(error.status, error.what);
+        }
+    };
+    let mut exchange = match Exchange::begin(lane, &head) {
+        Ok(exchange) => exchange,
+        Err(Refusal::NoRoute) => {
+            lane.counters.borrow_mut().unrouted += 1;
+            return own_answer(404, "no service is routed here");
+        }
+        Err(Refusal::Preview) => {
+            lane.counters.borrow_mut().refused += 1;
+            return own_answer(
+                403,
+                "the preview needs a valid token for a release that runs here",
+            );
+        }
+    };
+    let limit = lane.config.limits.body_bytes_max;
+    if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
+        exchange.set_status(413);
+        return own_answer(413, "body_too_large");
+    }
+    mirror::copy(lane, peer, &exchange, &head);
+    let mut deadline = Deadline::new(Instant::from_std(exchange.started()) + exchange.route.timeout);
+    let mut client = H2Client(body);
+    let failure = match reach(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
+        Ok(answer) if answer.head.status == 101 => (502, "unasked_upgrade"),
+        Ok(answer) => {
+            exchange.set_status(answer.head.status);
+            if answer.head.is_event_stream {
+                exchange.count();
+            }
+            return respond(answer, client, exchange, deadline);
+        }
+        Err(Failure::Status(status, failure)) => (status, failure),
+        // hyper sends this nowhere.
+        Err(Failure::ClientGone) => return own_answer(400, "client_gone"),
+    };
+    exchange.set_status(failure.0);
+    if failure.0 >= 500 {
+        exchange.fail(failure.1);
+    }
+    own_answer(failure.0, failure.1)
+}
+
+fn own_answer(status: u16, what: &str) -> Response<H2Body> {
+    let text = format!("{status} {}: {what}\n", reason_phrase(status));
+    let mut response = Response::new(H2Body::Own(Some(Bytes::from(text))));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    if status == 503 {
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn respond(answer: Answer, client: H2Client, exchange: Exchange, mut deadline: Deadline) -> Response<H2Body> {
+    let Answer {
+        upstream,
+        upload,
+        head,
+    } = answer;
+    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let stall = if head.is_event_stream {
+        STALL_TIMEOUT * 1_440
+    } else {
+        STALL_TIMEOUT
+    };
+    deadline.set(Instant::now() + stall);
+    let mut body = RelayBody {
+        decoder: Decoder::new(head.body),
+        upstream: Some(upstream),
+        upload,
+        client,
+        exchange,
+        deadline,
+        stall,
+        keep_alive: head.keep_alive,
+    };
+    body.release_when_done();
+    let mut response = Response::new(H2Body::Relay(Box::new(body)));
+    *response.status_mut() = status;
+    for (name, value) in head.headers {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(&name),
+            HeaderValue::from_maybe_shared(value),
+        ) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    if let Some(length) = head.length {
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
+/// A response's body: the proxy's own words, or the instance's.
+enum H2Body {
+    Own(Option<Bytes>),
+    Relay(Box<RelayBody>),
+}
+
+/// An instance's body; counts the request when it ends or is dropped.
+struct RelayBody {
+    decoder: Decoder,
+    upstream: Option<Upstream>,
+    upload: Upload,
+    client: H2Client,
+    exchange: Exchange,
+    deadline: Deadline,
+    stall: Duration,
+    keep_alive: bool,
+}
+
+impl RelayBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            let Some(upstream) = &mut self.upstream else {
+                return Poll::Ready(None);
+            };
+            if !self.upload.is_done() {
+                // The answer has begun: whatever ends the upload now is no news for the client.
+                let _over = self.upload.poll(cx, &mut self.client, &mut upstream.wire);
+            }
+            match self.decoder.decode(&mut upstream.wire.input) {
+                Decoded::Piece(piece) => {
+                    self.release_when_done();
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                Decoded::End => {
+                    self.release_when_done();
+                    return Poll::Ready(None);
+                }
+                Decoded::Malformed(_) => return Poll::Ready(Some(Err(self.broken("malformed_response")))),
+                Decoded::More => {}
+            }
+            match upstream.wire.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) if self.decoder.ends_with_connection() => {
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(Err(self.broken("aborted")))),
+                Poll::Ready(Ok(_)) => self.deadline.set(Instant::now() + self.stall),
+                Poll::Pending => {
+                    ready!(self.deadline.poll(cx));
+                    return Poll::Ready(Some(Err(self.broken("stalled"))));
+                }
+            }
+        }
+    }
+
+    fn broken(&mut self, failure: &'static str) -> io::Error {
+        self.exchange.fail(failure);
+        io::Error::other(failure)
+    }
+
+    /// hyper asks no more once the body says that it has ended: the connection is given back then.
+    fn release_when_done(&mut self) {
+        if self.decoder.is_end() {
+            let reusable = self.keep_alive && self.upload.is_done();
+            if let Some(upstream) = self.upstream.take().filter(|_| reusable) {
+                upstream.release();
+            }
+        }
+    }
+}
+
+impl Body for H2Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            H2Body::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            H2Body::Relay(body) => body
+                .poll(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            H2Body::Own(text) => text.is_none(),
+            H2Body::Relay(body) => body.decoder.is_end(),
+        }
+    }
+}

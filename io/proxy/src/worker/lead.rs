@@ -1,0 +1,377 @@
+//! The worker's first thread: gathers what the lanes counted, keeps the table, watches health.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use trimtab_model::{ReleaseId, ServiceName, Timestamp};
+
+use super::health::{HealthBoard, now};
+use super::lane::{Order, Report};
+use super::sample;
+use super::spool::Spool;
+use crate::frame::FRAME_FORMAT;
+use crate::protocol::{Batch, WorkerStatus};
+use crate::{Counters, Frame, InFlight, ProxyConfig, RoutingTable, TableError};
+
+/// A frame without cells is sent after this long, so that silence can be told from absence.
+const SILENCE_MS: u64 = 1_000;
+
+/// Why a table was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("write {0}: {1}; free some space or mend its permissions, then apply again")]
+    Write(PathBuf, std::io::Error),
+}
+
+/// What an older worker reported while it drains.
+#[derive(Debug, Default)]
+struct Drainer {
+    number: u64,
+    in_flight: Vec<(ServiceName, ReleaseId, u64)>,
+    heard: bool,
+}
+
+/// The lead's state.
+pub(super) struct Lead {
+    pub(super) config: ProxyConfig,
+    pub(super) started_at: Timestamp,
+    /// The newest frame's sequence.
+    pub(super) newest: watch::Sender<u64>,
+    lanes: Vec<mpsc::UnboundedSender<Order>>,
+    table: RefCell<RoutingTable>,
+    /// Tables are applied one after the other.
+    applying: tokio::sync::Mutex<()>,
+    health: RefCell<HealthBoard>,
+    spool: RefCell<Option<Spool>>,
+    counters: RefCell<Counters>,
+    /// Counts not yet in a frame.
+    pending: RefCell<Batch>,
+    connections_open: Cell<usize>,
+    in_flight: RefCell<Vec<(ServiceName, ReleaseId, u64)>>,
+    drainers: RefCell<HashMap<u32, Drainer>>,
+    framed_at: Cell<Instant>,
+}
+
+impl Lead {
+    pub(super) fn new(
+        config: ProxyConfig,
+        lanes: Vec<mpsc::UnboundedSender<Order>>,
+        drainers: &[u32],
+    ) -> Self {
+        let told = lanes.clone();
+        let board = HealthBoard::new(Rc::new(move |instance, address, eligible| {
+            tracing::info!(%instance, %address, eligible, "an endpoint's health changed");
+            for lane in &told {
+                // A lane that is gone has no requests to route.
+                let _gone = lane.send(Order::Eligible(instance.clone(), address, eligible));
+            }
+        }));
+        Lead {
+            config,
+            started_at: now(),
+            newest: watch::Sender::new(0),
+            lanes,
+            table: RefCell::new(RoutingTable::new(0, Vec::new())),
+            applying: tokio::sync::Mutex::new(()),
+            health: RefCell::new(board),
+            spool: RefCell::new(None),
+            counters: RefCell::default(),
+            pending: RefCell::default(),
+            connections_open: Cell::new(0),
+            in_flight: RefCell::default(),
+            drainers: RefCell::new(drainers.iter().map(|pid| (*pid, Drainer::default())).collect()),
+            framed_at: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Tells every lane.
+    pub(super) fn order(&self, order: impl Fn() -> Order) {
+        for lane in &self.lanes {
+            // A lane ends only with the process.
+            let _gone = lane.send(order());
+        }
+    }
+
+    /// Takes the spool and the table on disk: from here on this worker speaks for the proxy.
+    pub(super) async fn take_lead(&self) -> Result<(), super::WorkerError> {
+        let dir = self.config.dir.join("spool");
+        let (bytes_max, floor) = (
+            self.config.limits.spool_bytes_max,
+            u64::try_from(now().0).unwrap_or(0),
+        );
+        let fail = |path: PathBuf, reason: String| super::WorkerError::File { path, reason };
+        let opened = dir.clone();
+        let spool = tokio::task::spawn_blocking(move || Spool::open(&opened, bytes_max, floor))
+            .await
+            .map_err(|error| fail(dir.clone(), error.to_string()))?
+            .map_err(|error| fail(dir.clone(), error.to_string()))?;
+        self.newest.send_replace(spool.last());
+        self.spool.replace(Some(spool));
+        let path = self.table_path();
+        match std::fs::read(&path) {
+            Ok(json) => {
+                let table: RoutingTable =
+                    serde_json::from_slice(&json).map_err(|error| fail(path.clone(), error.to_string()))?;
+                table
+                    .check()
+                    .map_err(|error| fail(path.clone(), error.to_string()))?;
+                self.put_in_force(table).await;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fail(path, error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn table_path(&self) -> PathBuf {
+        self.config.dir.join("table.json")
+    }
+
+    /// Applies a table: written to disk first, then in force on every lane when this returns.
+    pub(super) async fn apply(&self, table: RoutingTable) -> Result<(), ApplyError> {
+        let _turn = self.applying.lock().await;
+        table.check_successor_of(&self.table.borrow())?;
+        let path = self.table_path();
+        write_atomically(&path, &table).map_err(|error| ApplyError::Write(path, error))?;
+        self.put_in_force(table).await;
+        Ok(())
+    }
+
+    async fn put_in_force(&self, table: RoutingTable) {
+        let shared = Arc::new(table);
+        let answers: Vec<_> = self
+            .lanes
+            .iter()
+            .map(|lane| {
+                let (answer, in_force) = oneshot::channel();
+                // A lane that is gone routes nothing.
+                let _gone = lane.send(Order::Table(Arc::clone(&shared), answer));
+                in_force
+            })
+            .collect();
+        for answer in answers {
+            let _gone = answer.await;
+        }
+        self.table.replace((*shared).clone());
+        self.health.borrow_mut().follow(&shared);
+        // An endpoint that stayed unhealthy across tables is told again: its state may be new on the lanes.
+        for status in self.health.borrow().statuses() {
+            let eligible = status.health != crate::Health::Unhealthy;
+            self.order(|| Order::Eligible(status.instance.clone(), status.address, eligible));
+        }
+    }
+
+    /// Collects from the lanes what they counted.
+    pub(super) async fn gather(&self) {
+        let asked: Vec<_> = self
+            .lanes
+            .iter()
+            .map(|lane| {
+                let (answer, report) = oneshot::channel();
+                let _gone = lane.send(Order::Report(answer));
+                report
+            })
+            .collect();
+        let mut in_flight: HashMap<(ServiceName, ReleaseId), u64> = HashMap::new();
+        let (mut connections, mut requests) = (0, std::mem::take(&mut self.pending.borrow_mut().requests));
+        for report in asked {
+            let Ok(Report {
+                cells,
+                requests: sampled,
+                counters,
+                in_flight: busy,
+                connections_open,
+            }) = report.await
+            else {
+                continue;
+            };
+            self.pending.borrow_mut().cells.extend(cells);
+            requests.extend(sampled);
+            connections += connections_open;
+            self.counters.borrow_mut().add(&counters);
+            for (service, release, count) in busy {
+                *in_flight.entry((service, release)).or_default() += count;
+            }
+        }
+        self.pending.borrow_mut().requests.extend(sample::merge(requests));
+        self.connections_open.set(connections);
+        self.counters.borrow_mut().connections_open = connections as u64;
+        let in_flight = in_flight
+            .into_iter()
+            .map(|((service, release), count)| (service, release, count));
+        self.in_flight.replace(in_flight.collect());
+    }
+
+    /// Puts what was gathered into the spool as a frame.
+    pub(super) fn frame(&self) {
+        let mut spool = self.spool.borrow_mut();
+        let Some(spool) = spool.as_mut() else {
+            return;
+        };
+        let interval_ms = u64::try_from(self.framed_at.get().elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut pending = self.pending.borrow_mut();
+        if pending.cells.is_empty() && pending.requests.is_empty() && interval_ms < SILENCE_MS {
+            return;
+        }
+        let frame = Frame {
+            format: FRAME_FORMAT,
+            sequence: spool.last() + 1,
+            at: now(),
+            interval_ms,
+            cells: merge_cells(std::mem::take(&mut pending.cells)),
+            requests: std::mem::take(&mut pending.requests),
+            frames_dropped: spool.dropped(),
+        };
+        let written = serde_json::to_vec(&frame)
+            .map_err(std::io::Error::from)
+            .and_then(|json| spool.append(&json));
+        if let Err(error) = written {
+            tracing::error!(%error, "failed to spool a frame: its counts wait for the next one");
+            pending.cells = frame.cells;
+            return;
+        }
+        self.framed_at.set(Instant::now());
+        self.newest.send_replace(spool.last());
+    }
+
+    /// Closes the spool, for the next worker to open.
+    pub(super) fn close_spool(&self) {
+        self.spool.replace(None);
+    }
+
+    /// Calls `read` with the spool, while this worker leads.
+    pub(super) fn with_spool<T>(
+        &self,
+        read: impl FnOnce(&mut Spool) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        match self.spool.borrow_mut().as_mut() {
+            Some(spool) => read(spool),
+            None => Err(std::io::Error::other("another worker leads now")),
+        }
+    }
+
+    /// What is pending, for another worker's frames.
+    pub(super) fn take_batch(&self) -> Batch {
+        let mut batch = std::mem::take(&mut *self.pending.borrow_mut());
+        batch.cells = merge_cells(batch.cells);
+        batch.in_flight = self.in_flight.borrow().clone();
+        batch
+    }
+
+    /// Client connections open now.
+    pub(super) fn connections_open(&self) -> usize {
+        self.connections_open.get()
+    }
+
+    /// Whether any request was open when last asked.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.borrow().is_empty()
+    }
+
+    /// Takes in what a draining worker counted; a repeated delivery is known by its number.
+    pub(super) fn deliver(&self, pid: u32, number: u64, batch: Batch) {
+        let mut drainers = self.drainers.borrow_mut();
+        let drainer = drainers.entry(pid).or_default();
+        drainer.in_flight = batch.in_flight;
+        drainer.heard = true;
+        if number > drainer.number {
+            drainer.number = number;
+            let mut pending = self.pending.borrow_mut();
+            pending.cells.extend(batch.cells);
+            pending.requests.extend(batch.requests);
+        }
+    }
+
+    /// Requests under way to a release, here and in older workers.
+    pub(super) async fn in_flight(&self, service: &ServiceName, release: &ReleaseId) -> InFlight {
+        self.gather().await;
+        let count = |list: &[(ServiceName, ReleaseId, u64)]| -> u64 {
+            list.iter()
+                .filter(|(s, r, _)| s == service && r == release)
+                .map(|(_, _, count)| count)
+                .sum()
+        };
+        let mut drainers = self.drainers.borrow_mut();
+        drainers.retain(|pid, _| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        InFlight {
+            requests: count(&self.in_flight.borrow())
+                + drainers
+                    .values()
+                    .map(|drainer| count(&drainer.in_flight))
+                    .sum::<u64>(),
+            unheard_workers: drainers.values().filter(|drainer| !drainer.heard).count() as u64,
+        }
+    }
+
+    /// The worker's part of the status.
+    pub(super) fn status(&self) -> WorkerStatus {
+        let spool = self.spool.borrow();
+        WorkerStatus {
+            pid: std::process::id(),
+            started_at: self.started_at,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            table_version: self.table.borrow().version,
+            endpoints: self.health.borrow().statuses(),
+            counters: *self.counters.borrow(),
+            spool_bytes: spool.as_ref().map_or(0, Spool::bytes),
+            frames_dropped: spool.as_ref().map_or(0, Spool::dropped),
+            frame_sequence: spool.as_ref().map_or(0, Spool::last),
+        }
+    }
+}
+
+/// Adds up cells that differ only in the lane that counted them.
+fn merge_cells(cells: Vec<crate::Cell>) -> Vec<crate::Cell> {
+    let mut merged: Vec<crate::Cell> = Vec::with_capacity(cells.len());
+    let mut places: HashMap<(String, ReleaseId, String, u16, bool), Vec<usize>> = HashMap::new();
+    for cell in cells {
+        let place = (
+            cell.environment.to_string() + "/" + cell.service.as_str(),
+            cell.release.clone(),
+            cell.operation.clone(),
+            cell.weight.basis_points(),
+            cell.mirrored,
+        );
+        let candidates = places.entry(place).or_default();
+        let same = candidates
+            .iter()
+            .copied()
+            .find(|at| merged[*at].arm == cell.arm && merged[*at].rollout == cell.rollout);
+        if let Some(at) = same {
+            let into = &mut merged[at];
+            into.requests += cell.requests;
+            into.errors += cell.errors;
+            into.client_errors += cell.client_errors;
+            into.retries += cell.retries;
+            into.latency.merge(&cell.latency);
+        } else {
+            candidates.push(merged.len());
+            merged.push(cell);
+        }
+    }
+    merged
+}
+
+/// Writes by rename, so that a reader sees the old file or the new one, whole.
+fn write_atomically(path: &std::path::Path, table: &RoutingTable) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let beside = path.with_extension("json.new");
+    // The preview's secret is in it: for this user only.
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(&serde_json::to_vec(table)?)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

@@ -1,0 +1,132 @@
+//! A response's body on its way to an HTTP/1 client, in bounded memory.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::forward::Answer;
+use super::front_h1::{ClientIo, H1Client};
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, encode_chunk, encode_last_chunk};
+
+/// Bytes waiting for the client above which the instance is not read.
+const BUFFERED_MAX: usize = 64 * 1024;
+/// A body in which nothing moves for so long is broken off; event streams may be silent.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relayed {
+    Complete,
+    ClientGone,
+    /// The instance broke off.
+    Broken(&'static str),
+}
+
+struct Relay<'a, 'b, S> {
+    client: &'a mut H1Client<'b, S>,
+    answer: Answer,
+    decoder: Decoder,
+    chunked: bool,
+    ended: bool,
+    stall: Duration,
+}
+
+/// Passes the body on. `may_chunk`: the client understands chunked coding. The connection to the
+/// instance is given back if it can be used again.
+pub(super) async fn run<S: ClientIo>(
+    client: &mut H1Client<'_, S>,
+    answer: Answer,
+    may_chunk: bool,
+    deadline: &mut Deadline,
+) -> Relayed {
+    let stall = if answer.head.is_event_stream {
+        STALL_TIMEOUT_EVENTS
+    } else {
+        STALL_TIMEOUT
+    };
+    let mut relay = Relay {
+        client,
+        decoder: Decoder::new(answer.head.body),
+        chunked: may_chunk && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose),
+        answer,
+        ended: false,
+        stall,
+    };
+    deadline.set(Instant::now() + stall);
+    let relayed = std::future::poll_fn(|cx| relay.poll(cx, deadline)).await;
+    let Relay { answer, decoder, .. } = relay;
+    let reusable = answer.head.keep_alive && answer.upload.is_done() && decoder.is_end();
+    if relayed == Relayed::Complete && reusable {
+        answer.upstream.release();
+    }
+    relayed
+}
+
+impl<S: ClientIo> Relay<'_, '_, S> {
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Relayed> {
+        loop {
+            if let Some(broken) = self.decode() {
+                return Poll::Ready(broken);
+            }
+            if self.ended || !self.client.wire.output.is_empty() {
+                match self.client.wire.poll_flush(cx) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(Relayed::ClientGone),
+                    Poll::Ready(Ok(())) if self.ended => return Poll::Ready(Relayed::Complete),
+                    Poll::Ready(Ok(())) => deadline.set(Instant::now() + self.stall),
+                    Poll::Pending => {}
+                }
+            }
+            if !self.ended && !self.answer.upload.is_done() {
+                // The answer has begun: whatever ends the upload now is no news for the client.
+                let _over = self
+                    .answer
+                    .upload
+                    .poll(cx, self.client, &mut self.answer.upstream.wire);
+            }
+            if !self.ended && self.client.wire.output.len() < BUFFERED_MAX {
+                match self.answer.upstream.wire.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) if self.decoder.ends_with_connection() => self.end(),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Relayed::Broken("aborted")),
+                    Poll::Ready(Ok(_)) => deadline.set(Instant::now() + self.stall),
+                    Poll::Pending => return self.wait(cx, deadline),
+                }
+                continue;
+            }
+            return self.wait(cx, deadline);
+        }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Relayed> {
+        ready!(deadline.poll(cx));
+        // Unsent bytes mean that the client is the one who stalls.
+        let client_stalls = !self.client.wire.output.is_empty();
+        Poll::Ready(if client_stalls {
+            Relayed::ClientGone
+        } else {
+            Relayed::Broken("stalled")
+        })
+    }
+
+    /// Moves what was read into the client's buffer, as far as it may fill.
+    fn decode(&mut self) -> Option<Relayed> {
+        while !self.ended && self.client.wire.output.len() < BUFFERED_MAX {
+            match self.decoder.decode(&mut self.answer.upstream.wire.input) {
+                Decoded::Piece(piece) if self.chunked => encode_chunk(&mut self.client.wire.output, &piece),
+                Decoded::Piece(piece) => self.client.wire.output.extend_from_slice(&piece),
+                Decoded::More => return None,
+                Decoded::End => self.end(),
+                Decoded::Malformed(_) => return Some(Relayed::Broken("malformed_response")),
+            }
+        }
+        None
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if self.chunked {
+            encode_last_chunk(&mut self.client.wire.output);
+        }
+    }
+}

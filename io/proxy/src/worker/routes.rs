@@ -1,0 +1,263 @@
+//! One lane's copy of the routing table, with the state that hangs on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use trimtab_model::{InstanceId, ReleaseId, ServiceName, Weight};
+
+use super::tally::{Side, Tally};
+use crate::http1::Wire;
+use crate::{Endpoint, Pool, Route, RoutingTable};
+
+/// Idle connections kept per endpoint and lane.
+const IDLE_MAX: usize = 256;
+/// Idle connections are closed after this: before most servers close them (Node: 5 s), because a
+/// request sent into a closing connection is lost.
+const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// An instance, its open connections and its load, on one lane. Outlives tables.
+#[derive(Debug)]
+pub(super) struct EndpointState {
+    pub(super) endpoint: Endpoint,
+    /// False while the health check has failed.
+    pub(super) eligible: Cell<bool>,
+    /// Requests under way.
+    pub(super) active: Cell<u32>,
+    idle: RefCell<Vec<(Instant, Wire<TcpStream>)>>,
+}
+
+impl EndpointState {
+    /// A connection that was idle, the latest first.
+    pub(super) fn take_idle(&self) -> Option<Wire<TcpStream>> {
+        self.idle.borrow_mut().pop().map(|(_, wire)| wire)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn keep_idle(&self, wire: Wire<TcpStream>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push((Instant::now(), wire));
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain(|(since, _)| now.duration_since(*since) < IDLE_FOR);
+    }
+}
+
+/// One release's instances on one lane.
+#[derive(Debug)]
+pub(super) struct PoolState {
+    pub(super) release: ReleaseId,
+    pub(super) endpoints: Vec<Rc<EndpointState>>,
+    /// Requests under way to this release; shared by the pools of all tables.
+    pub(super) in_flight: Rc<Cell<u64>>,
+    turn: Cell<usize>,
+}
+
+impl PoolState {
+    /// The eligible endpoint with the fewest requests under way, those not in `tried`; ties take
+    /// turns. The arm is drawn before this, so balancing cannot bias a comparison of arms.
+    pub(super) fn choose(&self, tried: &[Rc<EndpointState>]) -> Option<Rc<EndpointState>> {
+        let count = self.endpoints.len();
+        let turn = self.turn.get().wrapping_add(1);
+        self.turn.set(turn);
+        (0..count)
+            .map(|step| &self.endpoints[turn.wrapping_add(step) % count])
+            .filter(|endpoint| {
+                endpoint.eligible.get() && !tried.iter().any(|other| Rc::ptr_eq(other, endpoint))
+            })
+            .min_by_key(|endpoint| endpoint.active.get())
+            .cloned()
+    }
+}
+
+/// A route with its pools and counts.
+#[derive(Debug)]
+pub(super) struct RouteState {
+    pub(super) route: Route,
+    pub(super) timeout: Duration,
+    pub(super) tally: Tally,
+    baseline: Rc<PoolState>,
+    candidate: Option<Rc<PoolState>>,
+    mirror: Option<Rc<PoolState>>,
+}
+
+impl RouteState {
+    /// The pool of a side.
+    pub(super) fn pool(&self, side: Side) -> Option<&Rc<PoolState>> {
+        match side {
+            Side::Baseline => Some(&self.baseline),
+            Side::Candidate => self.candidate.as_ref(),
+            Side::Mirror => self.mirror.as_ref(),
+        }
+    }
+
+    /// Tosses the coin: the candidate with the recorded probability.
+    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> (Side, Rc<PoolState>) {
+        let weight = self.route.split.candidate_weight;
+        match &self.candidate {
+            Some(candidate) if toss(weight, rng) => (Side::Candidate, Rc::clone(candidate)),
+            _ => (Side::Baseline, Rc::clone(&self.baseline)),
+        }
+    }
+
+    /// The mirror's pool, for its share of the requests.
+    pub(super) fn draw_mirror(&self, rng: &mut fastrand::Rng) -> Option<Rc<PoolState>> {
+        let share = self.route.mirror.as_ref()?.share;
+        self.mirror.clone().filter(|_| toss(share, rng))
+    }
+
+    /// The pool of a release that testers may name.
+    pub(super) fn pool_of(&self, release: &ReleaseId) -> Option<Rc<PoolState>> {
+        let pools = [
+            Some(&self.baseline),
+            self.candidate.as_ref(),
+            self.mirror.as_ref(),
+        ];
+        pools
+            .into_iter()
+            .flatten()
+            .find(|pool| pool.release == *release)
+            .cloned()
+    }
+
+    fn covers(&self, path: &[u8]) -> bool {
+        let prefix = self.route.path_prefix.trim_end_matches('/').as_bytes();
+        path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/'))
+    }
+}
+
+fn toss(weight: Weight, rng: &mut fastrand::Rng) -> bool {
+    rng.u16(..10_000) < weight.basis_points()
+}
+
+/// Everything a lane routes by.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    by_host: HashMap<Box<[u8]>, Vec<Rc<RouteState>>>,
+    any_host: Vec<Rc<RouteState>>,
+}
+
+impl Routes {
+    /// The route for a host (with or without port) and a path: the longest prefix.
+    pub(super) fn find(&self, host: &[u8], path: &[u8]) -> Option<&Rc<RouteState>> {
+        let named = if self.by_host.is_empty() {
+            None
+        } else {
+            self.by_host.get(&host_name(host)[..])
+        };
+        named
+            .and_then(|routes| routes.iter().find(|route| route.covers(path)))
+            .or_else(|| self.any_host.iter().find(|route| route.covers(path)))
+    }
+
+    /// All routes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Rc<RouteState>> {
+        self.by_host.values().flatten().chain(&self.any_host)
+    }
+}
+
+/// Host without port, in lower case.
+fn host_name(host: &[u8]) -> Vec<u8> {
+    let bracket = memchr::memchr(b']', host).unwrap_or(0);
+    let end = memchr::memchr(b':', &host[bracket..]).map_or(host.len(), |colon| bracket + colon);
+    host[..end].to_ascii_lowercase()
+}
+
+/// What outlives tables on a lane.
+#[derive(Debug, Default)]
+pub(super) struct Estate {
+    endpoints: HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
+    in_flight: HashMap<(ServiceName, ReleaseId), Rc<Cell<u64>>>,
+}
+
+impl Estate {
+    /// Builds a table's routes; connections to endpoints that it does not name are closed.
+    pub(super) fn build(&mut self, table: &RoutingTable) -> Routes {
+        let before = std::mem::take(&mut self.endpoints);
+        self.in_flight
+            .retain(|_, count| Rc::strong_count(count) > 1 || count.get() > 0);
+        let mut routes = Routes::default();
+        for route in &table.routes {
+            let mut pool = |pool: &Pool| self.pool(route, pool, &before);
+            let state = Rc::new(RouteState {
+                baseline: pool(&route.split.baseline),
+                candidate: route.split.candidate.as_ref().map(&mut pool),
+                mirror: route.mirror.as_ref().map(|mirror| pool(&mirror.pool)),
+                timeout: Duration::from_millis(route.timeout_ms),
+                tally: Tally::default(),
+                route: route.clone(),
+            });
+            if route.host == "*" {
+                routes.any_host.push(state);
+            } else {
+                routes
+                    .by_host
+                    .entry(route.host.as_bytes().into())
+                    .or_default()
+                    .push(state);
+            }
+        }
+        for routes in routes.by_host.values_mut().chain([&mut routes.any_host]) {
+            routes.sort_by_key(|state| std::cmp::Reverse(state.route.path_prefix.len()));
+        }
+        routes
+    }
+
+    fn pool(
+        &mut self,
+        route: &Route,
+        pool: &Pool,
+        before: &HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
+    ) -> Rc<PoolState> {
+        let endpoints = pool.endpoints.iter().map(|endpoint| {
+            let key = (endpoint.instance.clone(), endpoint.address);
+            let state = self.endpoints.entry(key.clone()).or_insert_with(|| {
+                before.get(&key).cloned().unwrap_or_else(|| {
+                    Rc::new(EndpointState {
+                        endpoint: endpoint.clone(),
+                        eligible: Cell::new(true),
+                        active: Cell::new(0),
+                        idle: RefCell::default(),
+                    })
+                })
+            });
+            Rc::clone(state)
+        });
+        let endpoints = endpoints.collect();
+        let key = (route.service.clone(), pool.release.clone());
+        Rc::new(PoolState {
+            release: pool.release.clone(),
+            endpoints,
+            in_flight: Rc::clone(self.in_flight.entry(key).or_default()),
+            turn: Cell::new(0),
+        })
+    }
+
+    /// Sets what the health check found.
+    pub(super) fn set_eligible(&self, instance: &InstanceId, address: std::net::SocketAddr, eligible: bool) {
+        if let Some(state) = self.endpoints.get(&(instance.clone(), address)) {
+            state.eligible.set(eligible);
+        }
+    }
+
+    /// Requests under way, by service and release; none that are zero.
+    pub(super) fn in_flight(&self) -> Vec<(ServiceName, ReleaseId, u64)> {
+        let counts = self.in_flight.iter().filter(|(_, count)| count.get() > 0);
+        counts
+            .map(|((service, release), count)| (service.clone(), release.clone(), count.get()))
+            .collect()
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.endpoints.values().for_each(|endpoint| endpoint.sweep(now));
+    }
+}

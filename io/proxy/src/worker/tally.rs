@@ -1,0 +1,163 @@
+//! Exact counts of one route, on one lane.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::Method;
+use trimtab_model::{Arm, LatencyHistogram};
+
+use super::operation;
+use super::routes::RouteState;
+use crate::Cell;
+
+/// Operations told apart per route; later ones are counted as `other`.
+const OPERATIONS_MAX: usize = 100;
+
+/// Which of a route's pools a request went to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Baseline,
+    Candidate,
+    /// A copy, off traffic.
+    Mirror,
+}
+
+impl Side {
+    /// The arm its cells and records name; copies are the candidate's.
+    pub(super) fn arm(self) -> Arm {
+        match self {
+            Side::Baseline => Arm::Baseline,
+            Side::Candidate | Side::Mirror => Arm::Candidate,
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) failed: bool,
+    pub(super) retries: u32,
+    pub(super) latency: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: u64,
+    errors: u64,
+    client_errors: u64,
+    retries: u64,
+    latency: LatencyHistogram,
+}
+
+#[derive(Debug, Default)]
+struct Operations {
+    numbers: HashMap<Box<str>, usize>,
+    names: Vec<Box<str>>,
+    counts: Vec<[Counts; 3]>,
+    scratch: String,
+    folded: u64,
+    fresh: bool,
+}
+
+/// The counts since they were last taken.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    operations: RefCell<Operations>,
+}
+
+impl Tally {
+    /// The number of a request's operation.
+    pub(super) fn operation(&self, method: &Method, path: &[u8]) -> usize {
+        let operations = &mut *self.operations.borrow_mut();
+        operation::normalise(method.as_str(), path, &mut operations.scratch);
+        if let Some(number) = operations.numbers.get(operations.scratch.as_str()) {
+            return *number;
+        }
+        if operations.names.len() >= OPERATIONS_MAX {
+            operations.folded += 1;
+            return operations.add("other");
+        }
+        let name = std::mem::take(&mut operations.scratch);
+        operations.add(&name)
+    }
+
+    /// The operation's name.
+    pub(super) fn name(&self, operation: usize) -> String {
+        self.operations
+            .borrow()
+            .names
+            .get(operation)
+            .map_or_else(String::new, |name| name.to_string())
+    }
+
+    /// Counts one request that ended.
+    pub(super) fn record(&self, operation: usize, side: Side, outcome: &Outcome) {
+        let operations = &mut *self.operations.borrow_mut();
+        let Some(counts) = operations.counts.get_mut(operation) else {
+            return;
+        };
+        let counts = &mut counts[side as usize];
+        counts.requests += 1;
+        counts.errors += u64::from(outcome.failed || outcome.status >= 500);
+        counts.client_errors += u64::from(!outcome.failed && (400..500).contains(&outcome.status));
+        counts.retries += u64::from(outcome.retries);
+        counts
+            .latency
+            .record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
+        operations.fresh = true;
+    }
+
+    /// Takes the counts, as cells of `route`.
+    pub(super) fn take(&self, route: &RouteState, cells: &mut Vec<Cell>) {
+        let operations = &mut *self.operations.borrow_mut();
+        if !std::mem::take(&mut operations.fresh) {
+            return;
+        }
+        for (name, sides) in operations.names.iter().zip(&mut operations.counts) {
+            for (side, counts) in [Side::Baseline, Side::Candidate, Side::Mirror]
+                .into_iter()
+                .zip(sides)
+            {
+                let Some(pool) = route.pool(side).filter(|_| counts.requests > 0) else {
+                    continue;
+                };
+                let counts = std::mem::take(counts);
+                cells.push(Cell {
+                    service: route.route.service.clone(),
+                    environment: route.route.environment.clone(),
+                    release: pool.release.clone(),
+                    arm: side.arm(),
+                    rollout: route.route.split.rollout.clone(),
+                    weight: route.route.split.candidate_weight,
+                    operation: name.to_string(),
+                    requests: counts.requests,
+                    errors: counts.errors,
+                    client_errors: counts.client_errors,
+                    retries: counts.retries,
+                    latency: counts.latency,
+                    mirrored: side == Side::Mirror,
+                });
+            }
+        }
+    }
+
+    /// How many requests were folded into `other` since this was last asked.
+    pub(super) fn take_folded(&self) -> u64 {
+        std::mem::take(&mut self.operations.borrow_mut().folded)
+    }
+}
+
+impl Operations {
+    fn add(&mut self, name: &str) -> usize {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len();
+        self.numbers.insert(name.into(), number);
+        self.names.push(name.into());
+        self.counts.push(Default::default());
+        number
+    }
+}

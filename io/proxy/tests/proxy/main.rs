@@ -1,0 +1,9 @@
+//! The proxy as real processes, with real instances behind it and strict clients in front.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod counting;
+mod forwarding;
+mod harness;
+mod lifecycle;
+mod protocols;
+mod refusing;
