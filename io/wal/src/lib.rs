@@ -126,6 +126,7 @@ impl<T: Send + 'static, R: Send + 'static> Wal<T, R> {
             figures: figures.clone(),
             buffer: Vec::new(),
         };
+        writer.publish_figures();
         let thread = std::thread::Builder::new()
             .name("wal".to_owned())
             .spawn(move || writer.run())

@@ -50,7 +50,6 @@ pub(crate) struct Writer<T, R, A> {
 impl<T, R, A: FnMut(T) -> R> Writer<T, R, A> {
     /// Serves until every handle is gone.
     pub(crate) fn run(mut self) {
-        self.publish_figures();
         let mut held_over = None;
         loop {
             let request = match held_over.take() {
@@ -67,13 +66,15 @@ impl<T, R, A: FnMut(T) -> R> Writer<T, R, A> {
                     if let Ok(checkpoint) = &rotated {
                         at_boundary(*checkpoint);
                     }
+                    self.publish_figures();
                     let _ = done.send(rotated);
                 }
                 Request::DiscardBefore { sequence, done } => {
-                    let _ = done.send(self.discard_before(sequence));
+                    let discarded = self.discard_before(sequence);
+                    self.publish_figures();
+                    let _ = done.send(discarded);
                 }
             }
-            self.publish_figures();
         }
     }
 
@@ -96,6 +97,7 @@ impl<T, R, A: FnMut(T) -> R> Writer<T, R, A> {
         let written = self.write(&buffer);
         self.buffer = buffer;
         self.figures.groups.fetch_add(1, Ordering::Relaxed);
+        self.publish_figures();
         for entry in group {
             let result = match &written {
                 Ok(()) => Ok((self.apply)(entry.value)),
@@ -158,7 +160,7 @@ impl<T, R, A: FnMut(T) -> R> Writer<T, R, A> {
         Ok(())
     }
 
-    fn publish_figures(&self) {
+    pub(crate) fn publish_figures(&self) {
         let closed: u64 = self.closed.iter().map(|segment| segment.bytes).sum();
         self.figures
             .bytes
