@@ -394,49 +394,56 @@ mod tests {
     use crate::changes::ChangeKind;
     use crate::classify::{Context, classify};
 
-    #[test]
-    fn a_report_names_release_endpoint_template_and_span_with_numbers() {
-        let release = ReleaseId::new("blocks-r2").unwrap();
-        let scope = Scope {
+    fn scope() -> Scope {
+        Scope {
             service: ServiceName::new("blocks").ok(),
             environment: None,
-            release: Some(release.clone()),
-        };
+            release: ReleaseId::new("blocks-r2").ok(),
+        }
+    }
+
+    fn problem() -> Problem {
         let anomaly = |signal, kind, subject: &str, numbers, text: &str| {
-            let base = scope.anomaly(signal, kind, Timestamp(61_000), Timestamp(60_000));
+            let base = scope().anomaly(signal, kind, Timestamp(61_000), Timestamp(60_000));
             base.with(subject.to_owned(), 0.95, numbers, text.to_owned())
         };
         let line = "merge of <*> failed: clock went backwards";
-        let problem = Problem::of(
-            1,
-            vec![
-                anomaly(
-                    Signal::Logs,
-                    Kind::NewTemplate,
-                    line,
-                    (88.0, 0.0, "lines"),
-                    "88 lines, none before",
-                ),
-                anomaly(
-                    Signal::Traces,
-                    Kind::SlowSpan,
-                    "POST /sync → merge",
-                    (140.0, 6.0, "ms"),
-                    "140 ms at p95, 6 ms before",
-                ),
-            ],
-        )
-        .unwrap();
-        let endpoint = |operation: &str, bad| Endpoint {
+        let span = "POST /sync → merge";
+        let anomalies = vec![
+            anomaly(
+                Signal::Logs,
+                Kind::NewTemplate,
+                line,
+                (88.0, 0.0, "lines"),
+                "88 lines, none before",
+            ),
+            anomaly(
+                Signal::Traces,
+                Kind::SlowSpan,
+                span,
+                (140.0, 6.0, "ms"),
+                "140 ms at p95, 6 ms before",
+            ),
+        ];
+        Problem::of(1, anomalies).unwrap()
+    }
+
+    fn endpoint(operation: &str, bad: u64) -> Endpoint {
+        Endpoint {
             operation: operation.to_owned(),
             baseline: Tally::new(400, 1),
             candidate: Tally::new(300, bad),
-        };
+        }
+    }
+
+    #[test]
+    fn a_report_names_release_endpoint_template_and_span_with_numbers() {
+        let problem = problem();
         let changes = [ChangeEvent {
             at: Timestamp(58_000),
             kind: ChangeKind::Deploy,
-            service: scope.service.clone(),
-            release: Some(release.clone()),
+            service: scope().service,
+            release: scope().release,
             text: "traffic switched to blocks-r2".to_owned(),
         }];
         let class = classify(
@@ -447,9 +454,12 @@ mod tests {
             },
         );
         assert_eq!(class.class, Class::BadRelease);
-        let endpoints = [endpoint("POST /sync", 90), endpoint("GET /blocks", 1)];
+        let (release, endpoints) = (
+            scope().release,
+            [endpoint("POST /sync", 90), endpoint("GET /blocks", 1)],
+        );
         let material = Material {
-            release: Some(&release),
+            release: release.as_ref(),
             endpoints: &endpoints,
             changes: &changes,
             verdict: None,

@@ -142,48 +142,61 @@ fn anomaly_rules(score: &mut Score, anomaly: &Anomaly) {
     if level && anomaly.observed > 1.5 * anomaly.expected && names(&["requests", "traffic", "active_users"]) {
         score.add(Class::TrafficSurge, 2.5 * strength, text);
     }
-    let log = matches!(anomaly.kind, Kind::NewTemplate | Kind::SurgingTemplate);
-    if log
-        && names(&[
-            "connection refused",
-            "unavailable",
-            "timed out",
-            "timeout",
-            "no route",
-            "dns",
-            "upstream",
-        ])
-    {
-        score.add(Class::DependencyFailure, 1.5 * strength, text);
-    }
-    if log
-        && names(&[
-            "out of memory",
-            "no space left",
-            "too many open files",
-            "pool exhausted",
-            "quota",
-        ])
-    {
-        score.add(Class::ResourceExhaustion, 2.0 * strength, text);
-    }
-    if log
-        && names(&[
-            "corrupt",
-            "checksum",
-            "malformed",
-            "invalid utf",
-            "unexpected end",
-            "input/output error",
-        ])
-    {
-        score.add(Class::DataOrInfrastructure, 1.5 * strength, text);
+    if matches!(anomaly.kind, Kind::NewTemplate | Kind::SurgingTemplate) {
+        log_rules(score, &subject, strength, text);
     }
     if anomaly.kind == Kind::MissingHeartbeat {
         score.add(Class::DataOrInfrastructure, 1.5 * strength, text);
     }
     if anomaly.service.is_none() && anomaly.signal == Signal::Metrics {
         score.add(Class::DataOrInfrastructure, 1.0 * strength, text);
+    }
+}
+
+/// What log lines say in so many words.
+fn log_rules(score: &mut Score, subject: &str, strength: f64, text: &str) {
+    let rules: [(Class, f64, &[&str]); 3] = [
+        (
+            Class::DependencyFailure,
+            1.5,
+            &[
+                "connection refused",
+                "unavailable",
+                "timed out",
+                "timeout",
+                "no route",
+                "dns",
+                "upstream",
+            ],
+        ),
+        (
+            Class::ResourceExhaustion,
+            2.0,
+            &[
+                "out of memory",
+                "no space left",
+                "too many open files",
+                "pool exhausted",
+                "quota",
+            ],
+        ),
+        (
+            Class::DataOrInfrastructure,
+            1.5,
+            &[
+                "corrupt",
+                "checksum",
+                "malformed",
+                "invalid utf",
+                "unexpected end",
+                "input/output error",
+            ],
+        ),
+    ];
+    for (class, points, words) in rules {
+        if words.iter().any(|word| subject.contains(word)) {
+            score.add(class, points * strength, text);
+        }
     }
 }
 

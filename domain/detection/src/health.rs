@@ -203,94 +203,46 @@ fn quality(inputs: &Inputs, signs: &mut Vec<(Status, String)>) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_status_states_its_reason() {
-        let well = Inputs {
+    fn well() -> Inputs {
+        Inputs {
             error_rate: Some(0.001),
             telemetry_age_ms: Some(900),
             ..Inputs::default()
-        };
-        let judge = |inputs: Inputs| {
-            let overall = overall(&inputs);
-            (overall.status, overall.reasons[0].clone())
-        };
-        assert_eq!(
-            judge(well.clone()),
-            (
-                Status::Healthy,
-                "no open incidents, 0.10 % of requests fail".to_owned()
-            )
-        );
-        assert_eq!(judge(Inputs::default()).0, Status::Unknown);
-        assert_eq!(
-            judge(Inputs {
-                telemetry_age_ms: Some(60_000),
-                ..well.clone()
-            })
-            .0,
-            Status::Unknown
-        );
-        assert_eq!(
-            judge(Inputs {
-                error_rate: None,
-                ..well.clone()
-            })
-            .0,
-            Status::Unknown
-        );
-        assert_eq!(
-            judge(Inputs {
-                incidents: vec![Severity::Critical, Severity::Medium],
-                ..well.clone()
-            }),
-            (Status::Critical, "1 critical incident open".to_owned())
-        );
-        assert_eq!(
-            judge(Inputs {
-                incidents: vec![Severity::Low],
-                ..well.clone()
-            })
-            .0,
-            Status::Healthy
-        );
-        assert_eq!(
-            judge(Inputs {
-                instances: Some((1, 2)),
-                ..well.clone()
-            })
-            .0,
-            Status::Degraded
-        );
-        assert_eq!(
-            judge(Inputs {
-                instances: Some((0, 2)),
-                ..well.clone()
-            })
-            .0,
-            Status::Critical
-        );
-        assert_eq!(
-            judge(Inputs {
-                disk: Some(0.98),
-                ..well.clone()
-            })
-            .0,
-            Status::Critical
-        );
-        assert_eq!(
-            judge(Inputs {
-                apdex: Some(0.6),
-                ..well.clone()
-            })
-            .0,
-            Status::Degraded
-        );
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Inputs)) -> Status {
+        let mut inputs = well();
+        change(&mut inputs);
+        let overall = overall(&inputs);
+        assert!(!overall.reasons.is_empty());
+        overall.status
+    }
+
+    #[test]
+    fn each_status_states_its_reason() {
+        let healthy = overall(&well());
+        assert_eq!(healthy.status, Status::Healthy);
+        assert_eq!(healthy.reasons, ["no open incidents, 0.10 % of requests fail"]);
+        assert_eq!(with(|i| i.incidents = vec![Severity::Low]), Status::Healthy);
+        assert_eq!(with(|i| i.instances = Some((1, 2))), Status::Degraded);
+        assert_eq!(with(|i| i.instances = Some((0, 2))), Status::Critical);
+        assert_eq!(with(|i| i.disk = Some(0.98)), Status::Critical);
+        assert_eq!(with(|i| i.apdex = Some(0.6)), Status::Degraded);
+        assert_eq!(with(|i| i.latency_ms = Some((400.0, 300.0))), Status::Degraded);
+        let incidents = vec![Severity::Critical, Severity::Medium];
+        let critical = overall(&Inputs { incidents, ..well() });
+        assert_eq!(critical.status, Status::Critical);
+        assert_eq!(critical.reasons[0], "1 critical incident open");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_healthy() {
+        assert_eq!(overall(&Inputs::default()).status, Status::Unknown);
+        assert_eq!(with(|i| i.telemetry_age_ms = Some(60_000)), Status::Unknown);
+        assert_eq!(with(|i| i.error_rate = None), Status::Unknown);
         // A known fault outweighs missing knowledge.
-        let blind = Inputs {
-            telemetry_age_ms: None,
-            incidents: vec![Severity::High],
-            ..well
-        };
-        assert_eq!(judge(blind).0, Status::Degraded);
+        let blind = |i: &mut Inputs| (i.telemetry_age_ms, i.incidents) = (None, vec![Severity::High]);
+        assert_eq!(with(blind), Status::Degraded);
     }
 }

@@ -48,23 +48,39 @@ pub struct Judged {
     pub reasons: Vec<String>,
 }
 
+/// Reasons gathered, and the highest severity among them.
+struct Gathered {
+    severity: Severity,
+    reasons: Vec<String>,
+}
+
+impl Gathered {
+    fn raise(&mut self, to: Severity, reason: String) {
+        self.severity = self.severity.max(to);
+        self.reasons.push(reason);
+    }
+
+    fn lower(&mut self, to: Severity, reason: String) {
+        self.severity = to;
+        self.reasons.push(reason);
+    }
+}
+
 /// Judges how much a problem matters.
 pub fn judge(class: Class, impact: &Impact, verdict: Option<&Verdict>) -> Judged {
-    let mut reasons = Vec::new();
-    let mut severity = Severity::Low;
-    let mut raise = |to: Severity, reason: String| {
-        severity = severity.max(to);
-        reasons.push(reason);
+    let mut gathered = Gathered {
+        severity: Severity::Low,
+        reasons: Vec::new(),
     };
-    if let Some(verdict) = verdict.filter(|v| v.decision == Decision::Regressed && class == Class::BadRelease)
-    {
+    let regressed = verdict.filter(|verdict| verdict.decision == Decision::Regressed);
+    if let Some(verdict) = regressed.filter(|_| class == Class::BadRelease) {
         // Users get the candidate, so waiting costs them requests; going back is cheap.
         let broad = impact.breadth.is_none_or(|breadth| breadth >= FAILING_CRITICAL);
         let to = if broad { Severity::Critical } else { Severity::High };
         let share = impact
             .breadth
             .map_or_else(|| "an unknown share".to_owned(), percent);
-        raise(
+        gathered.raise(
             to,
             format!(
                 "a regressed release serves {share} of the traffic: {}",
@@ -72,56 +88,68 @@ pub fn judge(class: Class, impact: &Impact, verdict: Option<&Verdict>) -> Judged
             ),
         );
     }
-    if let Some(burn) = impact.burn_rate {
-        let text = format!(
-            "the error budget burns {} times as fast as it lasts",
-            figure(burn)
-        );
-        if burn >= BURN_CRITICAL && impact.failed.unwrap_or(0) >= FAILED_MIN {
-            raise(Severity::Critical, text);
-        } else if burn >= BURN_HIGH {
-            raise(Severity::High, text);
-        } else if burn >= 1.0 {
-            raise(Severity::Medium, text);
-        }
-    }
-    if let Some(failing) = impact.failing {
-        let text = format!("{} of all requests fail", percent(failing));
-        if failing >= FAILING_CRITICAL && impact.failed.unwrap_or(0) >= FAILED_MIN {
-            raise(Severity::Critical, text);
-        } else if failing >= 0.01 {
-            raise(Severity::High, text);
-        }
-    }
-    if let Some(failed) = impact.failed.filter(|failed| *failed > 0) {
-        raise(
-            Severity::Low,
-            format!("{} requests of users failed", count(failed)),
-        );
-    }
+    users(&mut gathered, impact);
     if impact.confidence >= 0.8 {
-        raise(
+        gathered.raise(
             Severity::Medium,
             format!("the signs are clear ({})", percent(impact.confidence)),
         );
     }
-    let sure =
-        impact.confidence >= CONFIDENCE_ACT || verdict.is_some_and(|v| v.decision == Decision::Regressed);
-    if severity == Severity::Critical && !sure {
-        severity = Severity::High;
-        reasons.push(format!(
-            "not critical: the signs are too weak ({})",
-            percent(impact.confidence)
-        ));
+    let sure = impact.confidence >= CONFIDENCE_ACT || regressed.is_some();
+    if gathered.severity == Severity::Critical && !sure {
+        let weak = percent(impact.confidence);
+        gathered.lower(
+            Severity::High,
+            format!("not critical: the signs are too weak ({weak})"),
+        );
     }
-    if !impact.production && severity > Severity::Medium {
-        severity = Severity::Medium;
-        reasons.push("no more than medium: no users are served there".to_owned());
+    if !impact.production && gathered.severity > Severity::Medium {
+        gathered.lower(
+            Severity::Medium,
+            "no more than medium: no users are served there".to_owned(),
+        );
     }
-    if reasons.is_empty() {
-        reasons.push("no impact on users is known".to_owned());
+    if gathered.reasons.is_empty() {
+        gathered.reasons.push("no impact on users is known".to_owned());
     }
-    Judged { severity, reasons }
+    Judged {
+        severity: gathered.severity,
+        reasons: gathered.reasons,
+    }
+}
+
+/// What users notice.
+fn users(gathered: &mut Gathered, impact: &Impact) {
+    let enough = impact.failed.unwrap_or(0) >= FAILED_MIN;
+    if let Some(burn) = impact.burn_rate.filter(|burn| *burn >= 1.0) {
+        let to = match burn {
+            burn if burn >= BURN_CRITICAL && enough => Severity::Critical,
+            burn if burn >= BURN_HIGH => Severity::High,
+            _ => Severity::Medium,
+        };
+        gathered.raise(
+            to,
+            format!(
+                "the error budget burns {} times as fast as it lasts",
+                figure(burn)
+            ),
+        );
+    }
+    if let Some(failing) = impact.failing.filter(|failing| *failing >= 0.01) {
+        let critical = failing >= FAILING_CRITICAL && enough;
+        let to = if critical {
+            Severity::Critical
+        } else {
+            Severity::High
+        };
+        gathered.raise(to, format!("{} of all requests fail", percent(failing)));
+    }
+    if let Some(failed) = impact.failed.filter(|failed| *failed > 0) {
+        gathered.raise(
+            Severity::Low,
+            format!("{} requests of users failed", count(failed)),
+        );
+    }
 }
 
 #[cfg(test)]

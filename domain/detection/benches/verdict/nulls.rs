@@ -135,6 +135,12 @@ fn scenarios() -> Vec<Scenario> {
             weight: |_| 0.25,
             ..PLAIN
         },
+    ]
+}
+
+/// After a full switch, with a holdback of 5 %.
+fn switched() -> Vec<Scenario> {
+    vec![
         Scenario {
             name: "full_switch_with_past",
             requests_per_second: 200.0,
@@ -158,7 +164,7 @@ fn scenarios() -> Vec<Scenario> {
 
 pub(crate) fn run(report: &mut Report, runs: u64) {
     report.heading("nothing is wrong: share of runs in which a regression is called (alpha 1 %)");
-    for scenario in scenarios() {
+    for scenario in scenarios().into_iter().chain(switched()) {
         let world = World {
             requests_per_second: scenario.requests_per_second,
             frame_ms: if scenario.requests_per_second < 5.0 {

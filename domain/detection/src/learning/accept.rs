@@ -68,42 +68,50 @@ pub fn accept(
     let after = replay(&proposal.models, config, &incidents);
     let clean_before = replay(current, config, &clean).false_alarms;
     let clean_after = replay(&proposal.models, config, &clean).false_alarms;
-    let refused = |reason: String| {
-        Outcome::Refused(Box::new(Refused {
+    let fault = unusable(&proposal.models)
+        .or_else(|| {
+            let (had, has, of) = (clean_before, clean_after, clean.len());
+            (has > had).then(|| format!("{has} false alarms on {of} clean episodes, {had} before"))
+        })
+        .or_else(|| worse(&before, &after));
+    if let Some(reason) = fault {
+        return Outcome::Refused(Box::new(Refused {
             reason,
-            before: before.clone(),
-            after: after.clone(),
-        }))
-    };
-    if let Some(fault) = unusable(&proposal.models) {
-        return refused(fault);
+            before,
+            after,
+        }));
     }
-    if clean_after > clean_before {
-        return refused(format!(
-            "{clean_after} false alarms on {} clean episodes, {clean_before} before",
-            clean.len()
-        ));
-    }
+    Outcome::Accepted(Box::new(Accepted {
+        models: proposal.models.clone(),
+        false_alarms: (clean_before, clean_after),
+        gain: gain(&before, &after),
+        before,
+        after,
+    }))
+}
+
+/// Why the models after are no better than those before, if they are not.
+fn worse(before: &Replayed, after: &Replayed) -> Option<String> {
     if after.false_alarms > before.false_alarms {
-        return refused(format!(
-            "{} incidents are called before they began, {} before",
+        return Some(format!(
+            "{} incidents are called wrongly or before they began, {} before",
             after.false_alarms, before.false_alarms
         ));
     }
     if after.detected < before.detected {
-        return refused(format!(
+        return Some(format!(
             "{} of {} incidents and variants are found, {} before",
             after.detected, after.incidents, before.detected
         ));
     }
     if after.delay_ms_mean > before.delay_ms_mean * (1.0 + SAME) {
-        return refused(format!(
+        return Some(format!(
             "found after {:.0} ms on average, {:.0} ms before",
             after.delay_ms_mean, before.delay_ms_mean
         ));
     }
     if after.log_e_mean < before.log_e_mean * (1.0 - WEAKER_MAX) {
-        return refused(format!(
+        return Some(format!(
             "evidence e^{:.1} two seconds after the onset, e^{:.1} before: sooner, but less sure",
             after.log_e_mean, before.log_e_mean
         ));
@@ -111,14 +119,18 @@ pub fn accept(
     let sooner =
         after.delay_ms_mean < before.delay_ms_mean * (1.0 - SAME) || after.detected > before.detected;
     let surer = after.log_e_mean > before.log_e_mean * (1.0 + SAME);
-    let lines = |replayed: &Replayed| -> usize { replayed.runs.iter().filter_map(|r| r.lines).sum() };
     let found = |replayed: &Replayed| replayed.runs.iter().filter(|r| r.lines.is_some()).count();
     let logs =
-        found(&after) > found(&before) || (found(&after) == found(&before) && lines(&after) < lines(&before));
-    if !(sooner || surer || logs) {
-        return refused("nothing is found sooner or more surely".to_owned());
-    }
-    let gain = format!(
+        found(after) > found(before) || (found(after) == found(before) && lines(after) < lines(before));
+    (!(sooner || surer || logs)).then(|| "nothing is found sooner or more surely".to_owned())
+}
+
+fn lines(replayed: &Replayed) -> usize {
+    replayed.runs.iter().filter_map(|r| r.lines).sum()
+}
+
+fn gain(before: &Replayed, after: &Replayed) -> String {
+    format!(
         "{} of {} found ({} before), after {:.0} ms on average ({:.0} before), evidence e^{:.1} two seconds after the onset (e^{:.1} before), log template after {} lines in all ({} before)",
         after.detected,
         after.incidents,
@@ -127,16 +139,9 @@ pub fn accept(
         before.delay_ms_mean,
         after.log_e_mean,
         before.log_e_mean,
-        lines(&after),
-        lines(&before)
-    );
-    Outcome::Accepted(Box::new(Accepted {
-        models: proposal.models.clone(),
-        false_alarms: (clean_before, clean_after),
-        gain,
-        before,
-        after,
-    }))
+        lines(after),
+        lines(before)
+    )
 }
 
 /// Why models cannot be used at all.
