@@ -63,6 +63,21 @@ impl ProcessRuntime {
         Ok(runtime)
     }
 
+    /// Stops every instance at once, each as by its newest decision: for a control process that leaves nothing behind.
+    ///
+    /// # Errors
+    /// The first of the failures; the others are stopped all the same.
+    pub async fn stop_all(&self, grace: Duration) -> Result<(), RuntimeError> {
+        let instances = self.list().await?;
+        let stops = instances
+            .iter()
+            .map(|instance| self.stop(&instance.id, grace, instance.generation));
+        futures_util::future::join_all(stops)
+            .await
+            .into_iter()
+            .try_for_each(|stopped| stopped.map(drop))
+    }
+
     fn folder(&self, id: &InstanceId) -> Folder {
         Folder::new(self.dir.join(id.as_str()))
     }

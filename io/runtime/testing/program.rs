@@ -4,13 +4,37 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 
+use trimtab_runtime::{ProcessRuntime, Runtime, ShimProgram};
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["shim", ..] => trimtab_runtime::shim::main(args[1..].to_vec()),
+        ["control", folder, spec] => control(folder, spec),
         ["serve"] => serve(),
         ["flood", bytes] => flood(bytes.parse().unwrap_or(0)),
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// A control process: sees that the instance runs, says so, and stays.
+fn control(folder: &str, spec: &str) -> ExitCode {
+    let shim = ShimProgram {
+        program: std::env::current_exe().unwrap_or_default(),
+        args: vec!["shim".to_owned()],
+    };
+    let ensure = async {
+        let spec = serde_json::from_str(spec).map_err(|error| error.to_string())?;
+        let runtime = ProcessRuntime::new(folder, shim).map_err(|error| error.to_string())?;
+        runtime.ensure(spec).await.map_err(|error| error.to_string())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(ensure)) {
+        Ok(Ok(_)) => println!("ready"),
+        failed => println!("{failed:?}"),
+    }
+    loop {
+        std::thread::park();
     }
 }
 

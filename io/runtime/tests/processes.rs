@@ -689,3 +689,40 @@ async fn a_shim_told_to_end_ends_its_child_first() {
     assert!(!is_alive(instance.pid.unwrap()));
     assert_eq!(lost.last_exit.map(|exit| exit.signal), Some(Some(15)));
 }
+
+#[tokio::test]
+async fn instances_outlive_a_killed_control_process() {
+    let house = House::new();
+    let spec = serde_json::to_string(&house.spec(&[PROGRAM, "serve"])).unwrap();
+    let mut builder = std::process::Command::new(PROGRAM);
+    builder
+        .arg("control")
+        .arg(house.dir.path().join("instances"))
+        .arg(spec)
+        .env("SECRET", "of the control process");
+    std::os::unix::process::CommandExt::process_group(&mut builder, 0);
+    let mut control = builder.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut word = String::new();
+    let mut output = std::io::BufReader::new(control.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut word).unwrap();
+    assert_eq!(word, "ready\n");
+    let before = house.running().await;
+    // The whole group: as a terminal's Ctrl-C, only harder.
+    let group = Pid::from_raw(i32::try_from(control.id()).unwrap()).unwrap();
+    rustix::process::kill_process_group(group, Signal::KILL).unwrap();
+    control.wait().unwrap();
+    let after = house.running().await;
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
+    let environment = house.get(&after, "/env").await;
+    assert!(
+        environment.contains("PORT=") && !environment.contains("SECRET"),
+        "{environment}"
+    );
+    // And this process steers what that one started.
+    house.runtime.stop_all(PATIENCE).await.unwrap();
+    assert!(!is_alive(before.pid.unwrap()));
+    assert_eq!(
+        house.runtime.list().await.unwrap()[0].state,
+        InstanceState::Stopped
+    );
+}
