@@ -1,0 +1,412 @@
+//! The instances: which run for which release, how they are started, watched and stopped.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use trimtab_ingest::{Intake, Scraper, log_batch};
+use trimtab_model::{
+    Arm, EnvironmentName, Generation, Identity, InstanceId, ReleaseId, RolloutId, ServiceName,
+};
+use trimtab_runner::{ArtifactError, Artifacts};
+use trimtab_runtime::{
+    BackOff, Instance, InstanceSpec, InstanceState, LogLimits, Runtime, RuntimeError, wait_healthy,
+};
+use trimtab_telemetry::Batch;
+
+use crate::identity::InstanceTokens;
+use crate::releases::Recorded;
+use trimtab_project::Project;
+
+use crate::blueprint;
+use crate::traffic::Side;
+
+/// Lines that are appended to the store at once.
+const LOG_LINES_MAX: usize = 500;
+/// How often the fleet is looked over for instances that were lost.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why instances could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The runtime's.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The artifact could not be unpacked.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The release is not known.
+    #[error("there is no release {0}; see `trimtab status`")]
+    UnknownRelease(ReleaseId),
+    /// Its project file does not parse any more.
+    #[error("failed to read the trimtab.yaml of {release}: {reason}")]
+    Project {
+        /// The release.
+        release: ReleaseId,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Where telemetry of instances is taken.
+#[derive(Debug, Clone)]
+pub struct TelemetryAddress {
+    /// OTLP over HTTP, for example `http://127.0.0.1:4318`.
+    pub otlp_http: String,
+}
+
+/// The fleet of this machine.
+pub struct Fleet {
+    runtime: Arc<dyn Runtime>,
+    artifacts: Artifacts,
+    dir: PathBuf,
+    tokens: Arc<InstanceTokens>,
+    telemetry: TelemetryAddress,
+    intake: Intake,
+    followed: std::sync::Mutex<BTreeMap<InstanceId, Vec<tokio::task::AbortHandle>>>,
+}
+
+impl Fleet {
+    /// A fleet that unpacks artifacts beneath `dir`.
+    pub fn new(
+        runtime: Arc<dyn Runtime>,
+        artifacts: Artifacts,
+        dir: PathBuf,
+        tokens: Arc<InstanceTokens>,
+        telemetry: TelemetryAddress,
+        intake: Intake,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            artifacts,
+            dir,
+            tokens,
+            telemetry,
+            intake,
+            followed: std::sync::Mutex::default(),
+        })
+    }
+
+    /// The runtime, for its figures.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    /// Starts a release's instances in an environment and waits until each is healthy.
+    pub async fn start(
+        self: &Arc<Self>,
+        recorded: &Recorded,
+        project: &Project,
+        environment: &EnvironmentName,
+        place: (Option<RolloutId>, Option<Arm>),
+        generation: Generation,
+    ) -> Result<Vec<Instance>, FleetError> {
+        let release = &recorded.release;
+        let dir = self.dir.join(release.artifact.short());
+        self.artifacts.unpack(&release.artifact, &dir).await?;
+        let mut running = Vec::new();
+        for number in 1..=project.run.instances.max(1) {
+            let Some(id) = instance_id(&release.id, environment, number) else {
+                continue;
+            };
+            self.identify(&id, recorded, environment, place.clone());
+            let spec = self.spec(&id, recorded, environment, project, &dir, generation);
+            self.runtime.ensure(spec).await?;
+            self.follow(&id, project).await;
+            let health = blueprint::health_check(project);
+            running.push(wait_healthy(self.runtime.as_ref(), &id, &health, health.start_timeout).await?);
+        }
+        Ok(running)
+    }
+
+    fn spec(
+        &self,
+        id: &InstanceId,
+        recorded: &Recorded,
+        environment: &EnvironmentName,
+        project: &Project,
+        dir: &std::path::Path,
+        generation: Generation,
+    ) -> InstanceSpec {
+        let release = &recorded.release;
+        let mut env = project.run.env.clone();
+        let data = self
+            .dir
+            .parent()
+            .unwrap_or(&self.dir)
+            .join("volumes")
+            .join(release.service.as_str());
+        for (name, value) in [
+            ("TRIMTAB_SERVICE", release.service.to_string()),
+            ("TRIMTAB_RELEASE", release.id.to_string()),
+            ("TRIMTAB_ENVIRONMENT", environment.to_string()),
+            ("TRIMTAB_INSTANCE", id.to_string()),
+            // One folder per environment that outlives releases: blue and green share their users' data.
+            (
+                "TRIMTAB_DATA",
+                data.join(environment.as_str()).display().to_string(),
+            ),
+            ("OTEL_SERVICE_NAME", release.service.to_string()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.telemetry.otlp_http.clone()),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                format!("authorization=Bearer%20{}", self.tokens.token(id)),
+            ),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                format!(
+                    "service.version={},deployment.environment.name={environment}",
+                    release.id
+                ),
+            ),
+        ] {
+            env.entry(name.to_owned()).or_insert(value);
+        }
+        InstanceSpec {
+            id: id.clone(),
+            release: release.id.clone(),
+            environment: environment.clone(),
+            service: release.service.clone(),
+            generation,
+            dir: dir.to_owned(),
+            command: project.run.command.clone(),
+            env,
+            user: None,
+            stop_grace: project.run.stop_grace.0,
+            health: blueprint::health_check(project),
+            backoff: BackOff::default(),
+            logs: LogLimits::default(),
+        }
+    }
+
+    /// Says who an instance is and which arm it belongs to from now on.
+    pub fn identify(
+        &self,
+        id: &InstanceId,
+        recorded: &Recorded,
+        environment: &EnvironmentName,
+        (rollout, cohort): (Option<RolloutId>, Option<Arm>),
+    ) {
+        let identity = Identity {
+            service: Some(recorded.release.service.clone()),
+            environment: Some(environment.clone()),
+            release: Some(recorded.release.id.clone()),
+            instance: Some(id.clone()),
+            rollout,
+            cohort,
+        };
+        self.tokens.know(id.clone(), identity);
+    }
+
+    /// The running instances of a release in an environment.
+    pub async fn instances(
+        &self,
+        release: &ReleaseId,
+        environment: &EnvironmentName,
+    ) -> Result<Vec<Instance>, FleetError> {
+        let all = self.runtime.list().await?;
+        Ok(all
+            .into_iter()
+            .filter(|instance| instance.release == *release && instance.environment == *environment)
+            .collect())
+    }
+
+    /// A release's instances as the routing table names them.
+    pub async fn side(&self, release: &ReleaseId, environment: &EnvironmentName) -> Result<Side, FleetError> {
+        let endpoints = self
+            .instances(release, environment)
+            .await?
+            .into_iter()
+            .filter(|instance| !matches!(instance.state, InstanceState::Stopped | InstanceState::Exited))
+            .map(|instance| (instance.id, instance.address))
+            .collect();
+        Ok(Side {
+            release: release.clone(),
+            endpoints,
+        })
+    }
+
+    /// Stops and forgets a release's instances in an environment.
+    pub async fn stop(
+        &self,
+        release: &ReleaseId,
+        environment: &EnvironmentName,
+        grace: Duration,
+    ) -> Result<(), FleetError> {
+        for instance in self.instances(release, environment).await? {
+            self.runtime
+                .stop(&instance.id, grace, instance.generation)
+                .await?;
+            self.unfollow(&instance.id);
+            self.runtime.remove(&instance.id).await?;
+            self.tokens.forget(&instance.id);
+        }
+        Ok(())
+    }
+
+    /// Restarts a release's instances one after the other and waits until each is healthy.
+    pub async fn restart(
+        &self,
+        release: &ReleaseId,
+        environment: &EnvironmentName,
+        health: &trimtab_runtime::HealthCheck,
+    ) -> Result<(), FleetError> {
+        for instance in self.instances(release, environment).await? {
+            self.runtime.restart(&instance.id, instance.generation).await?;
+            wait_healthy(self.runtime.as_ref(), &instance.id, health, health.start_timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up the instances that run already, after a restart of the control process.
+    pub async fn adopt(
+        self: &Arc<Self>,
+        release: &Recorded,
+        project: &Project,
+        instance: &Instance,
+        place: (Option<RolloutId>, Option<Arm>),
+    ) {
+        self.identify(&instance.id, release, &instance.environment, place);
+        if matches!(instance.state, InstanceState::Stopped) {
+            return;
+        }
+        self.follow(&instance.id, project).await;
+    }
+
+    /// Starts instances again that were lost with their shim, and reports addresses that changed.
+    pub async fn look_after(self: Arc<Self>, moved: impl AsyncFn(&InstanceId, SocketAddr)) {
+        loop {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            let Ok(instances) = self.runtime.list().await else {
+                continue;
+            };
+            for instance in instances {
+                if instance.state == InstanceState::Lost
+                    && let Err(error) = self.runtime.restart(&instance.id, instance.generation).await
+                {
+                    tracing::warn!(instance = %instance.id, %error, "failed to start a lost instance again");
+                }
+                moved(&instance.id, instance.address).await;
+            }
+        }
+    }
+
+    async fn follow(self: &Arc<Self>, id: &InstanceId, project: &Project) {
+        if self.lock_followed().contains_key(id) {
+            return;
+        }
+        let mut tasks = vec![tokio::spawn(Arc::clone(self).pump_logs(id.clone())).abort_handle()];
+        if let Some(metrics) = &project.run.metrics {
+            let (path, pause) = (metrics.path.clone(), metrics.interval.0);
+            tasks.push(tokio::spawn(Arc::clone(self).scrape(id.clone(), path, pause)).abort_handle());
+        }
+        self.lock_followed().insert(id.clone(), tasks);
+    }
+
+    fn unfollow(&self, id: &InstanceId) {
+        for task in self.lock_followed().remove(id).unwrap_or_default() {
+            task.abort();
+        }
+    }
+
+    fn lock_followed(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<InstanceId, Vec<tokio::task::AbortHandle>>> {
+        self.followed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Carries an instance's output into the store; the offset behind the last durable line is kept
+    /// on disk, and each append has a key, so that a crash neither loses nor doubles a line.
+    async fn pump_logs(self: Arc<Self>, id: InstanceId) {
+        let mark = self
+            .dir
+            .parent()
+            .unwrap_or(&self.dir)
+            .join("offsets")
+            .join(id.as_str());
+        let mut from = std::fs::read_to_string(&mark)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0u64);
+        loop {
+            let Ok(stream) = self.runtime.logs(&id, from).await else {
+                return;
+            };
+            let mut chunks = stream.ready_chunks(LOG_LINES_MAX);
+            while let Some(lines) = chunks.next().await {
+                let lines: Vec<_> = lines.into_iter().filter_map(Result::ok).collect();
+                let Some(last) = lines.last() else { continue };
+                let next = last.next_offset;
+                let identity = self.tokens.identity(&id).unwrap_or_default();
+                let batch = log_batch(lines.iter().map(|line| line.text.as_str()), &identity);
+                while let Err(error) = self.intake.append(batch.clone(), &format!("{id}@{from}")).await {
+                    tracing::warn!(instance = %id, %error, "failed to store log lines; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                from = next;
+                if let Err(error) = crate::files::replace(&mark, from.to_string().as_bytes()) {
+                    tracing::warn!(instance = %id, %error, "failed to note how far log lines were stored");
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn scrape(self: Arc<Self>, id: InstanceId, path: String, pause: Duration) {
+        let mut scraper: Option<(SocketAddr, Scraper)> = None;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Ok(instance) = self.runtime.get(&id).await else {
+                return;
+            };
+            let identity = self.tokens.identity(&id).unwrap_or_default();
+            if scraper
+                .as_ref()
+                .is_none_or(|(address, _)| *address != instance.address)
+            {
+                scraper = Some((
+                    instance.address,
+                    Scraper::new(instance.address, path.clone(), identity, pause),
+                ));
+            }
+            if let Some((_, scraper)) = &mut scraper {
+                let samples = scraper.scrape().await.samples;
+                if let Err(error) = self
+                    .intake
+                    .append(
+                        Batch {
+                            samples,
+                            ..Batch::default()
+                        },
+                        "",
+                    )
+                    .await
+                {
+                    tracing::warn!(instance = %id, %error, "failed to store a scrape");
+                }
+            }
+        }
+    }
+}
+
+/// `<release>-<environment>-<number>`; none when that would be too long for a name.
+fn instance_id(release: &ReleaseId, environment: &EnvironmentName, number: u32) -> Option<InstanceId> {
+    InstanceId::new(format!("{release}-{environment}-{number}")).ok()
+}
+
+/// The service that an instance's address is asked for by gates: `http://address`.
+pub(crate) fn target_url(side: &Side) -> Option<String> {
+    side.endpoints
+        .first()
+        .map(|(_, address)| format!("http://{address}"))
+}
+
+/// Names the service in a side's words.
+pub(crate) fn place(service: &ServiceName, environment: &EnvironmentName) -> String {
+    format!("{service} in {environment}")
+}

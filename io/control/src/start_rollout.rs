@@ -1,0 +1,195 @@
+//! Starts rollouts: for a run, back to an earlier release, or as a person asks.
+
+use std::sync::Arc;
+
+use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName};
+use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
+use trimtab_rollout::direct::Direct;
+use trimtab_rollout::{End, Event, Limits, Plan, Strategy};
+
+use crate::blueprint;
+use crate::clock;
+use crate::host::Snapshot;
+use crate::machines::Rollouts;
+use crate::world::{PRODUCTION, World};
+
+/// Starts the rollout of a run's release, or finds the one that was started before a crash, and
+/// waits for its end.
+pub(crate) async fn for_run(
+    world: &Arc<World>,
+    plan: &RunPlan,
+    state: &RunState,
+    environment: &EnvironmentName,
+) -> RolloutOutcome {
+    let Some(release) = &state.release else {
+        return RolloutOutcome::Failed {
+            reason: "the run has no release".to_owned(),
+        };
+    };
+    let started = world
+        .rollouts_of(&plan.service, environment)
+        .into_iter()
+        .find(|rollout| rollout.plan.run.as_ref() == Some(&plan.run) && rollout.plan.candidate == *release);
+    let rollout = match started {
+        Some(rollout) => rollout,
+        None => match start(
+            world,
+            environment,
+            release,
+            Some(plan.run.clone()),
+            &Actor::trimtab(),
+            false,
+        )
+        .await
+        {
+            Ok(rollout) => rollout,
+            Err(reason) => return RolloutOutcome::Failed { reason },
+        },
+    };
+    ended(world, &rollout.id).await
+}
+
+/// Starts a rollout of `release`; one that is under way there is superseded first. `direct` skips
+/// tests, watch and holdback: a return to a release that is known good.
+pub async fn start(
+    world: &Arc<World>,
+    environment: &EnvironmentName,
+    release: &ReleaseId,
+    run: Option<RunId>,
+    by: &Actor,
+    direct: bool,
+) -> Result<Snapshot<Rollouts>, String> {
+    let (recorded, project) = world.release(release).map_err(|error| error.to_string())?;
+    let service = recorded.release.service.clone();
+    if let Some(quarantine) = world.releases.quarantined(&recorded.release.artifact) {
+        return Err(format!(
+            "{release} is quarantined ({}); `trimtab` deploys it again once a person clears it",
+            quarantine.reason
+        ));
+    }
+    let rollouts = &world.machines().rollouts;
+    for under_way in world.rollouts_of(&service, environment) {
+        if under_way.state.end().is_none() {
+            let next = RolloutId::new(format!("rollout-{}", rollouts.list().len() + 1))
+                .map_err(|e| e.to_string())?;
+            let superseded = Event::Superseded {
+                at: clock::now(),
+                by: next,
+            };
+            rollouts
+                .send(&under_way.id, superseded)
+                .await
+                .map_err(|error| error.to_string())?;
+            ended(world, &under_way.id).await;
+        }
+    }
+    let baseline = world
+        .stable(&service, environment)
+        .filter(|stable| stable != release);
+    let strategy = if direct || environment.as_str() != PRODUCTION {
+        Strategy::Direct(Direct {
+            drain_ms: project.production.drain.as_millis(),
+        })
+    } else {
+        blueprint::strategy(&project)
+    };
+    let made = rollouts.create(by, |number| Plan {
+        rollout: rollout_id(number),
+        service,
+        environment: environment.clone(),
+        run,
+        candidate: release.clone(),
+        candidate_digest: recorded.release.artifact.clone(),
+        baseline,
+        started_at: clock::now(),
+        strategy,
+        limits: Limits::default(),
+    });
+    made.await.map_err(|error| error.to_string())
+}
+
+/// Takes `release` off an environment: ends its rollout if that is under way, else returns to the
+/// release before it, else stops it.
+pub(crate) async fn back_from(
+    world: &Arc<World>,
+    service: &ServiceName,
+    environment: &EnvironmentName,
+    release: &ReleaseId,
+    run: Option<&RunId>,
+) -> Result<RolloutOutcome, String> {
+    let rollouts = &world.machines().rollouts;
+    let under_way = world
+        .rollouts_of(service, environment)
+        .into_iter()
+        .find(|rollout| rollout.plan.candidate == *release && rollout.state.end().is_none());
+    if let Some(rollout) = under_way {
+        let aborted = Event::Aborted {
+            at: clock::now(),
+            by: Actor::trimtab(),
+        };
+        rollouts
+            .send(&rollout.id, aborted)
+            .await
+            .map_err(|error| error.to_string())?;
+        ended(world, &rollout.id).await;
+        return Ok(RolloutOutcome::Deployed);
+    }
+    if world.stable(service, environment).as_ref() != Some(release) {
+        return Ok(RolloutOutcome::Deployed);
+    }
+    match world.previous(service, environment, release) {
+        Some(previous) => {
+            let rollout = start(
+                world,
+                environment,
+                &previous,
+                run.cloned(),
+                &Actor::trimtab(),
+                true,
+            )
+            .await?;
+            Ok(ended(world, &rollout.id).await)
+        }
+        None => {
+            world
+                .traffic
+                .forget(service, environment, release)
+                .await
+                .map_err(|error| error.to_string())?;
+            let (_, project) = world.release(release).map_err(|error| error.to_string())?;
+            let grace = project.run.stop_grace.0;
+            world
+                .fleet
+                .stop(release, environment, grace)
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok(RolloutOutcome::Deployed)
+        }
+    }
+}
+
+/// Waits for the end of a rollout.
+pub(crate) async fn ended(world: &World, id: &str) -> RolloutOutcome {
+    let Some(mut watch) = world.machines().rollouts.watch(id) else {
+        return RolloutOutcome::Failed {
+            reason: format!("there is no {id}"),
+        };
+    };
+    let seen = watch.wait_for(|rollout| rollout.state.end().is_some()).await;
+    match seen.ok().and_then(|rollout| rollout.state.end().cloned()) {
+        Some(End::Deployed) => RolloutOutcome::Deployed,
+        Some(End::RolledBack { reason }) => RolloutOutcome::RolledBack { reason },
+        Some(End::Failed { reason }) => RolloutOutcome::Failed { reason },
+        None => RolloutOutcome::Failed {
+            reason: "the control process is stopping".to_owned(),
+        },
+    }
+}
+
+fn rollout_id(number: u64) -> RolloutId {
+    match RolloutId::new(format!("rollout-{number}")) {
+        Ok(id) => id,
+        // `rollout-` and digits follow the rules of names.
+        Err(_) => unreachable!("rollout-{number}"),
+    }
+}

@@ -1,0 +1,228 @@
+//! Everything that effects are carried out with, in one place.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use trimtab_detection::learning::Models;
+use trimtab_ingest::Intake;
+use trimtab_journal::{Expected, Journal, JournalError, NewEvent, StoredEvent};
+use trimtab_model::{Actor, EnvironmentName, ReleaseId, ServiceName};
+use trimtab_notify::{Channel, Message, Outbox};
+use trimtab_project::Project;
+use trimtab_runner::Artifacts;
+use trimtab_series::Series;
+use trimtab_store::SignalStore;
+
+use crate::blueprint;
+use crate::clock;
+use crate::evidence::Evidence;
+use crate::fleet::{Fleet, FleetError};
+use crate::host::{Host, Snapshot, number_of};
+use crate::machines::{Incidents, Rollouts, Runs};
+use crate::releases::{Recorded, Releases};
+use crate::traffic::{Entrance, Traffic};
+
+/// A local repository that is built from.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// The service it holds.
+    pub service: ServiceName,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The protected branch, whose configuration says who approves.
+    pub branch: String,
+}
+
+/// The rooms that control carries between.
+pub struct World {
+    /// The data folder.
+    pub dir: PathBuf,
+    /// Address of the dashboard, for links.
+    pub link: String,
+    /// The journal.
+    pub journal: Journal,
+    /// Metrics.
+    pub series: Series,
+    /// Logs, spans and events.
+    pub store: Arc<dyn SignalStore>,
+    /// The way into both.
+    pub intake: Intake,
+    /// Built releases.
+    pub releases: Releases,
+    /// Artifacts by digest.
+    pub artifacts: Artifacts,
+    /// Instances.
+    pub fleet: Arc<Fleet>,
+    /// The routing table.
+    pub traffic: Traffic,
+    /// Notifications.
+    pub outbox: Outbox,
+    /// Verdicts and recordings.
+    pub evidence: Evidence,
+    /// Repositories.
+    pub repositories: Vec<Repository>,
+    /// What was learned.
+    pub models: std::sync::RwLock<Models>,
+    /// The three kinds of machines.
+    pub machines: OnceLock<Machines>,
+}
+
+/// The three hosts.
+pub struct Machines {
+    /// Pipeline runs.
+    pub runs: Arc<Host<Runs>>,
+    /// Rollouts.
+    pub rollouts: Arc<Host<Rollouts>>,
+    /// Incidents.
+    pub incidents: Arc<Host<Incidents>>,
+}
+
+impl World {
+    /// The hosts; set before anything runs.
+    pub fn machines(&self) -> &Machines {
+        match self.machines.get() {
+            Some(machines) => machines,
+            None => unreachable!("machines are set before any effect is carried out"),
+        }
+    }
+
+    /// The repository of a service.
+    pub fn repository(&self, service: &ServiceName) -> Option<&Repository> {
+        self.repositories
+            .iter()
+            .find(|repository| repository.service == *service)
+    }
+
+    /// A release with its parsed project file.
+    pub fn release(&self, id: &ReleaseId) -> Result<(Recorded, Project), FleetError> {
+        let recorded = self
+            .releases
+            .get(id)
+            .ok_or_else(|| FleetError::UnknownRelease(id.clone()))?;
+        let project = blueprint::parse(&recorded.project).map_err(|reason| FleetError::Project {
+            release: id.clone(),
+            reason,
+        })?;
+        Ok((recorded, project))
+    }
+
+    /// The release that serves in an environment, by the rollouts that ended there.
+    pub fn stable(&self, service: &ServiceName, environment: &EnvironmentName) -> Option<ReleaseId> {
+        self.rollouts_of(service, environment)
+            .into_iter()
+            .rev()
+            .find(|rollout| rollout.state.end() == Some(&trimtab_rollout::End::Deployed))
+            .map(|rollout| rollout.plan.candidate.clone())
+    }
+
+    /// The newest release that was deployed to an environment before `release` and is not known bad.
+    pub fn previous(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+    ) -> Option<ReleaseId> {
+        let number = number_of(&release.as_str().replace("-r", "-"));
+        let mut deployed: Vec<ReleaseId> = self
+            .rollouts_of(service, environment)
+            .into_iter()
+            .filter(|rollout| rollout.state.end() == Some(&trimtab_rollout::End::Deployed))
+            .map(|rollout| rollout.plan.candidate.clone())
+            .filter(|other| number_of(&other.as_str().replace("-r", "-")) < number)
+            .collect();
+        deployed.reverse();
+        deployed.into_iter().find(|other| {
+            self.releases
+                .get(other)
+                .is_some_and(|known| self.releases.quarantined(&known.release.artifact).is_none())
+        })
+    }
+
+    /// The rollouts of a service in an environment, oldest first.
+    pub fn rollouts_of(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+    ) -> Vec<Snapshot<Rollouts>> {
+        let mut all = self.machines().rollouts.list();
+        all.retain(|rollout| rollout.plan.service == *service && rollout.plan.environment == *environment);
+        all
+    }
+
+    /// Where a service is reached in an environment: production by its own route, others by
+    /// `<environment>.<service>.localhost`.
+    pub fn entrance(&self, project: &Project, environment: &EnvironmentName) -> Entrance {
+        let route = &project.production.route;
+        let health = &project.run.health;
+        let production = environment.as_str() == PRODUCTION;
+        Entrance {
+            service: project.service.clone(),
+            environment: environment.clone(),
+            host: if production {
+                route.host.clone()
+            } else {
+                format!("{environment}.{}.localhost", project.service)
+            },
+            path_prefix: if production {
+                route.path.clone()
+            } else {
+                "/".to_owned()
+            },
+            timeout: route.timeout.0,
+            probe: trimtab_proxy::Probe {
+                path: health.path.clone(),
+                interval_ms: health.interval.as_millis().max(1),
+                timeout_ms: health.timeout.as_millis().max(1),
+                healthy_after: health.healthy_after.max(1),
+                unhealthy_after: health.unhealthy_after.max(1),
+            },
+        }
+    }
+
+    /// Puts a notice into the outbox for each channel; `key` makes a repeat harmless.
+    pub async fn tell(
+        &self,
+        key: &str,
+        channels: &[Channel],
+        severity: trimtab_model::Severity,
+        words: (String, String),
+        path: &str,
+    ) {
+        for channel in channels {
+            let message = Message {
+                key: format!("{key}/{}", channel.as_str()),
+                channel: *channel,
+                severity,
+                title: words.0.clone(),
+                body: words.1.clone(),
+                link: Some(format!("{}{path}", self.link)),
+                fields: Vec::new(),
+            };
+            if let Err(error) = self.outbox.enqueue(message).await {
+                tracing::error!(key, %error, "failed to put a notice into the outbox");
+            }
+        }
+    }
+
+    /// Writes a document about a machine (a cause report, a postmortem) to the journal.
+    pub async fn write_down(
+        &self,
+        about: &str,
+        kind: &str,
+        body: serde_json::Value,
+    ) -> Result<Vec<StoredEvent>, JournalError> {
+        let event = NewEvent::new(
+            format!("report/{about}"),
+            kind,
+            clock::now(),
+            Actor::trimtab(),
+            body,
+        );
+        self.journal.append(Expected::Any, vec![event]).await
+    }
+}
+
+/// Name of the environment that users are served from.
+pub const PRODUCTION: &str = "production";
+/// Name of the environment before it.
+pub const STAGING: &str = "staging";
