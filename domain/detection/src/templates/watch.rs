@@ -1,7 +1,7 @@
 //! Which log templates a release brings, or multiplies.
 //!
 //! Between the arms by the errors-only twin of the verdict's e-process: without effect each line belongs to
-//! the candidate with the probability of its weight. Against the past by a beta-binomial likelihood ratio of
+//! the candidate with the probability of its weight. Against baseline and past together by a likelihood ratio of
 //! the template's share of lines. Both are evidence for people and for the ranking of causes; no rollback
 //! rests on them alone.
 
@@ -24,8 +24,8 @@ const WARN: u8 = 13;
 const ERROR: u8 = 17;
 /// Evidence from which a template is reported.
 const EVIDENCE_MIN: f64 = 100.0;
-/// Lines of the past or of the baseline from which "never seen" means something.
-const KNOWN_LINES_MIN: u64 = 50;
+/// Lines of the past and the baseline from which "never seen" means something.
+const KNOWN_LINES_MIN: u64 = 30;
 /// Lines of a new template from which it is reported.
 const NEW_LINES_MIN: u64 = 3;
 /// Texts at least this similar to a known bad template count as it.
@@ -184,16 +184,14 @@ impl Watch {
     fn finding(&self, number: usize, track: &Track) -> Option<Finding> {
         let template = self.miner.template(number)?;
         let first_at = track.first_at?;
-        let against_past = if self.past >= KNOWN_LINES_MIN {
-            rise(
-                Tally::new(self.past, track.past),
-                Tally::new(self.candidate, track.candidate),
-            )
+        let reference = Tally::new(self.past + self.baseline, track.past + track.baseline);
+        let comparable = reference.units >= KNOWN_LINES_MIN;
+        let by_share = if comparable {
+            rise(reference, Tally::new(self.candidate, track.candidate))
         } else {
             0.0
         };
-        let log_e = track.arms.log_e().max(against_past);
-        let comparable = self.past.max(self.baseline) >= KNOWN_LINES_MIN;
+        let log_e = track.arms.log_e().max(by_share);
         let new = comparable && track.past == 0 && track.baseline == 0 && track.candidate >= NEW_LINES_MIN;
         if !new && log_e < EVIDENCE_MIN.ln() {
             return None;
