@@ -7,6 +7,10 @@
 //! - [`anomaly`]: the one shape in which every detector reports.
 //! - [`templates`]: which kinds of log lines a release brings or multiplies.
 //! - [`spans`]: which calls became slow, fail, are new or are gone.
+//! - [`series`]: outliers and change points in metric series.
+//! - [`changes`]: changes near an onset, and signs of life that stopped.
+//! - [`fusion`] groups anomalies into problems; [`classify`] names their class, [`severity`] weighs their impact,
+//!   [`causes`] ranks what may have caused them, [`health`] sums up a system.
 //! - [`learning`]: what closed incidents change, shown before it is accepted.
 
 pub mod anomaly;
