@@ -223,7 +223,9 @@ impl<S: ClientIo> Connection<'_, S> {
         mut exchange: Exchange,
         decoder: Decoder,
     ) -> After {
-        let keep = head.keep_alive && answer.upload.is_done() && !self.lane.is_draining();
+        // An instance that refuses before it has read all will read no more of it.
+        let refused_early = !answer.upload.is_done() && answer.head.status >= 400;
+        let keep = head.keep_alive && !refused_early && !self.lane.is_draining();
         let until_close =
             head.is_http10 && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
         let keep = keep && !until_close;
@@ -239,7 +241,7 @@ impl<S: ClientIo> Connection<'_, S> {
         };
         match relay::run(&mut client, answer, !head.is_http10, &mut self.deadline).await {
             Relayed::Complete if keep => After::Keep,
-            Relayed::Complete => After::Linger,
+            Relayed::Complete | Relayed::CompleteEarly => After::Linger,
             Relayed::ClientGone => After::Close,
             Relayed::Broken(failure) => {
                 exchange.fail(failure);

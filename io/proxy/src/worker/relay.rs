@@ -19,6 +19,8 @@ const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relayed {
     Complete,
+    /// All of the answer, before all of the request: the connection cannot be used again.
+    CompleteEarly,
     ClientGone,
     /// The instance broke off.
     Broken(&'static str),
@@ -57,11 +59,16 @@ pub(super) async fn run<S: ClientIo>(
     deadline.set(Instant::now() + stall);
     let relayed = std::future::poll_fn(|cx| relay.poll(cx, deadline)).await;
     let Relay { answer, decoder, .. } = relay;
-    let reusable = answer.head.keep_alive && answer.upload.is_done() && decoder.is_end();
-    if relayed == Relayed::Complete && reusable {
+    if relayed != Relayed::Complete {
+        return relayed;
+    }
+    if !answer.upload.is_done() {
+        return Relayed::CompleteEarly;
+    }
+    if answer.head.keep_alive && decoder.is_end() {
         answer.upstream.release();
     }
-    relayed
+    Relayed::Complete
 }
 
 impl<S: ClientIo> Relay<'_, '_, S> {
@@ -70,11 +77,18 @@ impl<S: ClientIo> Relay<'_, '_, S> {
             if let Some(broken) = self.decode() {
                 return Poll::Ready(broken);
             }
+            let was_full = self.client.wire.output.len() >= BUFFERED_MAX;
             if self.ended || !self.client.wire.output.is_empty() {
                 match self.client.wire.poll_flush(cx) {
                     Poll::Ready(Err(_)) => return Poll::Ready(Relayed::ClientGone),
                     Poll::Ready(Ok(())) if self.ended => return Poll::Ready(Relayed::Complete),
-                    Poll::Ready(Ok(())) => deadline.set(Instant::now() + self.stall),
+                    Poll::Ready(Ok(())) => {
+                        deadline.set(Instant::now() + self.stall);
+                        if was_full {
+                            // What waited for room comes before what is still to be read.
+                            continue;
+                        }
+                    }
                     Poll::Pending => {}
                 }
             }
