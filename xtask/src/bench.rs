@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, one flat object of names with their units.
 
 mod ingest;
+mod proxy;
 mod storage;
 mod verdict;
 
@@ -15,6 +16,7 @@ type Bench = (&'static str, fn() -> Result<Figures>);
 
 const BENCHES: &[Bench] = &[
     ("ingest", ingest::run),
+    ("proxy", proxy::run),
     ("storage", storage::run),
     ("verdict", verdict::run),
 ];
