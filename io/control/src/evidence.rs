@@ -134,6 +134,10 @@ impl Evidence {
         if books.trials.contains_key(&subject.rollout) {
             return;
         }
+        // The trial before stays until here, so that an incident can still report on it.
+        books
+            .trials
+            .retain(|_, trial| trial.subject.place != subject.place);
         let past = past_of(&books, &subject);
         let name = subject.rollout.to_string();
         let (judge, episode) = match self.load(&subject.rollout) {
@@ -320,12 +324,15 @@ impl Evidence {
         Ok(())
     }
 
-    /// Ends a trial; its recording stays on disk.
-    pub fn end(&self, rollout: &RolloutId) {
-        if let Err(error) = self.save() {
-            tracing::warn!(%rollout, %error, "failed to keep a rollout's recording");
-        }
-        self.lock().trials.remove(rollout);
+    /// The recordings of rollouts that are kept, by rollout.
+    pub fn recorded(&self) -> Vec<RolloutId> {
+        let entries = std::fs::read_dir(&self.dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        entries
+            .filter_map(|entry| RolloutId::new(entry.path().file_stem()?.to_str()?).ok())
+            .collect()
     }
 
     /// A kept recording, also of a rollout that is over.

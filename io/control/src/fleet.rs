@@ -277,7 +277,10 @@ impl Fleet {
     }
 
     /// Starts instances again that were lost with their shim, and reports addresses that changed.
-    pub async fn look_after(self: Arc<Self>, moved: impl AsyncFn(&InstanceId, SocketAddr)) {
+    pub async fn look_after(
+        self: Arc<Self>,
+        moved: impl Fn(InstanceId, SocketAddr) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send,
+    ) {
         loop {
             tokio::time::sleep(LOOK_PAUSE).await;
             let Ok(instances) = self.runtime.list().await else {
@@ -289,7 +292,7 @@ impl Fleet {
                 {
                     tracing::warn!(instance = %instance.id, %error, "failed to start a lost instance again");
                 }
-                moved(&instance.id, instance.address).await;
+                moved(instance.id, instance.address).await;
             }
         }
     }

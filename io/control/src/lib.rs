@@ -2,19 +2,25 @@
 //!
 //! Control is the only room of `io` that knows its neighbours: it carries what one says to another.
 
+mod analysis;
 pub mod blueprint;
 pub mod clock;
+pub mod control;
+mod documents;
 pub mod evidence;
 mod files;
 pub mod fleet;
+mod frames;
 pub mod host;
 pub mod identity;
+mod incident_hands;
 pub mod machine;
 pub mod machines;
 pub mod releases;
 mod rollout_hands;
 mod run_hands;
 pub mod run_log;
+pub mod runs;
 pub mod start_rollout;
 pub mod traffic;
 pub mod world;

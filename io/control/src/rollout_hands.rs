@@ -19,7 +19,7 @@ use crate::machines::Rollouts;
 use crate::world::World;
 
 /// Hands of rollouts.
-pub struct RolloutHands(pub Arc<World>);
+pub(crate) struct RolloutHands(pub(crate) Arc<World>);
 
 impl Hands<Rollouts> for RolloutHands {
     fn carry_out(&self, id: &str, plan: &Plan, state: &State, effect: Effect) -> Pending<Event> {
@@ -370,8 +370,8 @@ impl Work {
                 &format!("/rollouts/{}", self.id),
             )
             .await;
-        if matches!(what, Notice::Deployed | Notice::RolledBack | Notice::Failed) {
-            self.world.evidence.end(&self.plan.rollout);
+        if let Err(error) = self.world.evidence.save() {
+            tracing::warn!(rollout = self.id, %error, "failed to keep a rollout's recording");
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::world::World;
 const KEPT: [&str; 2] = ["/target", "/node_modules"];
 
 /// Hands of pipeline runs.
-pub struct RunHands(pub Arc<World>);
+pub(crate) struct RunHands(pub(crate) Arc<World>);
 
 impl Hands<Runs> for RunHands {
     fn carry_out(&self, id: &str, plan: &Plan, state: &State, effect: Effect) -> Pending<Event> {

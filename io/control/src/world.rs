@@ -226,3 +226,11 @@ impl World {
 pub const PRODUCTION: &str = "production";
 /// Name of the environment before it.
 pub const STAGING: &str = "staging";
+
+/// An environment by one of the names above.
+pub fn environment(name: &'static str) -> EnvironmentName {
+    match EnvironmentName::new(name) {
+        Ok(environment) => environment,
+        Err(error) => unreachable!("{error}"),
+    }
+}
