@@ -1,5 +1,7 @@
 //! A request's head: read strictly, told apart from its framing, ready to be passed on.
 
+mod framing;
+
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -7,6 +9,7 @@ use http::Method;
 
 use super::{BodyLength, is_hop_by_hop, parse_length, tokens};
 use crate::Limits;
+use framing::Framing;
 
 /// Room for headers on the stack; a configured limit above it counts as this.
 const HEADERS_MAX: usize = 128;
@@ -228,20 +231,6 @@ fn is_host(host: &[u8]) -> bool {
     !host.is_empty() && host.iter().all(allowed)
 }
 
-/// What framing and connection headers said, until all are read.
-#[derive(Default)]
-struct Framing<'a> {
-    length: Option<u64>,
-    chunked: bool,
-    host_seen: bool,
-    close: bool,
-    keep_alive: bool,
-    wants_upgrade: bool,
-    upgrade: Option<&'a [u8]>,
-    /// Some `Connection` token names another header, which then must not be passed on.
-    nominates: bool,
-}
-
 fn read_headers(
     raw: &Bytes,
     headers: &[httparse::Header<'_>],
@@ -309,71 +298,6 @@ fn is_nominated(headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
         .iter()
         .filter(|header| header.name.eq_ignore_ascii_case("connection"))
         .any(|header| tokens(header.value).any(|token| token.eq_ignore_ascii_case(name)))
-}
-
-impl<'a> Framing<'a> {
-    fn read(
-        &mut self,
-        header: &httparse::Header<'a>,
-        is_http10: bool,
-        raw: &Bytes,
-        head: &mut RequestHead,
-    ) -> Result<(), HeadError> {
-        let (name, value) = (header.name.as_bytes(), header.value);
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if std::mem::replace(&mut self.host_seen, true) || !is_host(value) {
-                    return Err(bad("Host is malformed or there are two"));
-                }
-                head.host = raw.slice_ref(value);
-            }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HeadError {
-                        status: 417,
-                        what: "an expectation other than 100-continue",
-                    });
-                }
-                head.expects_continue = true;
-            }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = Some(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => self.read_connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.is_some() {
-                    return Err(bad("two Content-Lengths"));
-                }
-                self.length = Some(parse_length(value).ok_or(bad("Content-Length is no number"))?);
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if is_http10 || self.chunked {
-                    return Err(bad("Transfer-Encoding in HTTP/1.0, or twice"));
-                }
-                if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError {
-                        status: 501,
-                        what: "a transfer coding other than chunked",
-                    });
-                }
-                self.chunked = true;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn read_connection(&mut self, value: &[u8]) {
-        for token in tokens(value) {
-            if token.eq_ignore_ascii_case(b"close") {
-                self.close = true;
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
-            } else if token.eq_ignore_ascii_case(b"upgrade") {
-                self.wants_upgrade = true;
-            } else {
-                self.nominates = true;
-            }
-        }
-    }
 }
 
 /// The same from an HTTP/2 request, whose framing hyper has checked.

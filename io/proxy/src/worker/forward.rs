@@ -90,6 +90,7 @@ pub(super) async fn reach(
             }
             Err(_) => return Err(Failure::Status(502, "connect_failed")),
         };
+        lane.counters.borrow_mut().upstream_connections += u64::from(!upstream.reused);
         write_request(&mut upstream.wire.output, head, peer, exchange);
         let mut upload = Upload::new(head.body, lane.config.limits.body_bytes_max);
         match heads(
