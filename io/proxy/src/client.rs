@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::Instant;
-use trimtab_model::{ReleaseId, ServiceName};
+use trimtab_model::{EnvironmentName, ReleaseId, ServiceName};
 
 use crate::protocol::{
     self, HolderReply, HolderRequest, HolderStatus, Reply, Request, control_socket, holder_socket, log_file,
@@ -90,14 +90,56 @@ impl ProxyClient {
         self.done(&request).await
     }
 
-    /// How many requests are under way to a release, in every worker.
+    /// How many requests are under way to a release, in every worker and environment.
     pub async fn in_flight(
         &self,
         service: &ServiceName,
         release: &ReleaseId,
     ) -> Result<InFlight, ClientError> {
+        self.count(service, None, release).await
+    }
+
+    /// How many requests are under way to a release in one environment, in every worker.
+    pub async fn in_flight_in(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+    ) -> Result<InFlight, ClientError> {
+        self.count(service, Some(environment), release).await
+    }
+
+    /// Waits until nothing is under way to a release in any environment, at most `limit`; says what
+    /// was left.
+    pub async fn wait_drained(
+        &self,
+        service: &ServiceName,
+        release: &ReleaseId,
+        limit: Duration,
+    ) -> Result<InFlight, ClientError> {
+        self.drained(service, None, release, limit).await
+    }
+
+    /// The same for one environment: the release may be serving in another.
+    pub async fn wait_drained_in(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        limit: Duration,
+    ) -> Result<InFlight, ClientError> {
+        self.drained(service, Some(environment), release, limit).await
+    }
+
+    async fn count(
+        &self,
+        service: &ServiceName,
+        environment: Option<&EnvironmentName>,
+        release: &ReleaseId,
+    ) -> Result<InFlight, ClientError> {
         let request = Request::InFlight {
             service: service.clone(),
+            environment: environment.cloned(),
             release: release.clone(),
         };
         match self.ask(&request).await? {
@@ -106,16 +148,16 @@ impl ProxyClient {
         }
     }
 
-    /// Waits until nothing is under way to a release, at most `limit`; says what was left.
-    pub async fn wait_drained(
+    async fn drained(
         &self,
         service: &ServiceName,
+        environment: Option<&EnvironmentName>,
         release: &ReleaseId,
         limit: Duration,
     ) -> Result<InFlight, ClientError> {
         let until = Instant::now() + limit;
         loop {
-            let in_flight = self.in_flight(service, release).await?;
+            let in_flight = self.count(service, environment, release).await?;
             if in_flight.is_drained() || Instant::now() >= until {
                 return Ok(in_flight);
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use trimtab_model::{ReleaseId, ServiceName, Timestamp};
+use trimtab_model::{EnvironmentName, ReleaseId, ServiceName, Timestamp};
 
 use crate::{Cell, Counters, EndpointStatus, InFlight, RequestRecord, RoutingTable, TableError};
 
@@ -35,8 +35,11 @@ pub(crate) enum Request {
     Apply {
         table: Box<RoutingTable>,
     },
+    /// In one environment, or in all.
     InFlight {
         service: ServiceName,
+        #[serde(default)]
+        environment: Option<EnvironmentName>,
         release: ReleaseId,
     },
     Status,
@@ -57,12 +60,20 @@ pub(crate) enum Request {
     Surrender,
 }
 
+/// A release where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Placement {
+    pub(crate) service: ServiceName,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) release: ReleaseId,
+}
+
 /// Counts on their way into a frame.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Batch {
     pub(crate) cells: Vec<Cell>,
     pub(crate) requests: Vec<RequestRecord>,
-    pub(crate) in_flight: Vec<(ServiceName, ReleaseId, u64)>,
+    pub(crate) in_flight: Vec<(Placement, u64)>,
 }
 
 /// The worker's reply.

@@ -71,8 +71,12 @@ async fn reply_to(lead: &Lead, request: Request) -> Reply {
                 what: error.to_string(),
             },
         },
-        Request::InFlight { service, release } => Reply::InFlight {
-            in_flight: lead.in_flight(&service, &release).await,
+        Request::InFlight {
+            service,
+            environment,
+            release,
+        } => Reply::InFlight {
+            in_flight: lead.in_flight(&service, environment.as_ref(), &release).await,
         },
         Request::Status => Reply::Status {
             status: Box::new(lead.status()),

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trimtab_model::{InstanceId, ReleaseId, ServiceName};
+use trimtab_model::InstanceId;
 
 use super::accept::{self, Listeners};
 use super::routes::{Estate, RouteState, Routes};
 use super::sample::Sampler;
 use crate::peers::TrustedPeers;
+use crate::protocol::Placement;
 use crate::{Counters, Limits, RequestRecord, RoutingTable};
 
 /// What a lane is told once.
@@ -45,7 +46,7 @@ pub(super) struct Report {
     pub(super) cells: Vec<crate::Cell>,
     pub(super) requests: Vec<RequestRecord>,
     pub(super) counters: Counters,
-    pub(super) in_flight: Vec<(ServiceName, ReleaseId, u64)>,
+    pub(super) in_flight: Vec<(Placement, u64)>,
     pub(super) connections_open: usize,
 }
 

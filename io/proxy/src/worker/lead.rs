@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trimtab_model::{ReleaseId, ServiceName, Timestamp};
+use trimtab_model::{EnvironmentName, ReleaseId, ServiceName, Timestamp};
 
 use super::health::{HealthBoard, now};
 use super::lane::{Order, Report};
 use super::sample;
 use super::spool::Spool;
 use crate::frame::FRAME_FORMAT;
-use crate::protocol::{Batch, WorkerStatus};
+use crate::protocol::{Batch, Placement, WorkerStatus};
 use crate::{Counters, Frame, InFlight, ProxyConfig, RoutingTable, TableError};
 
 /// A frame without cells is sent after this long, so that silence can be told from absence.
@@ -34,7 +34,7 @@ pub(super) enum ApplyError {
 #[derive(Debug, Default)]
 struct Drainer {
     number: u64,
-    in_flight: Vec<(ServiceName, ReleaseId, u64)>,
+    in_flight: Vec<(Placement, u64)>,
     heard: bool,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Lead {
     /// Counts not yet in a frame.
     pending: RefCell<Batch>,
     connections_open: Cell<usize>,
-    in_flight: RefCell<Vec<(ServiceName, ReleaseId, u64)>>,
+    in_flight: RefCell<Vec<(Placement, u64)>>,
     drainers: RefCell<HashMap<u32, Drainer>>,
     framed_at: Cell<Instant>,
 }
@@ -179,7 +179,7 @@ impl Lead {
                 report
             })
             .collect();
-        let mut in_flight: HashMap<(ServiceName, ReleaseId), u64> = HashMap::new();
+        let mut in_flight: HashMap<Placement, u64> = HashMap::new();
         let (mut connections, mut requests) = (0, std::mem::take(&mut self.pending.borrow_mut().requests));
         for report in asked {
             let Ok(Report {
@@ -196,17 +196,14 @@ impl Lead {
             requests.extend(sampled);
             connections += connections_open;
             self.counters.borrow_mut().add(&counters);
-            for (service, release, count) in busy {
-                *in_flight.entry((service, release)).or_default() += count;
+            for (placement, count) in busy {
+                *in_flight.entry(placement).or_default() += count;
             }
         }
         self.pending.borrow_mut().requests.extend(sample::merge(requests));
         self.connections_open.set(connections);
         self.counters.borrow_mut().connections_open = connections as u64;
-        let in_flight = in_flight
-            .into_iter()
-            .map(|((service, release), count)| (service, release, count));
-        self.in_flight.replace(in_flight.collect());
+        self.in_flight.replace(in_flight.into_iter().collect());
     }
 
     /// Puts what was gathered into the spool as a frame.
@@ -290,12 +287,22 @@ impl Lead {
     }
 
     /// Requests under way to a release, here and in older workers.
-    pub(super) async fn in_flight(&self, service: &ServiceName, release: &ReleaseId) -> InFlight {
+    pub(super) async fn in_flight(
+        &self,
+        service: &ServiceName,
+        environment: Option<&EnvironmentName>,
+        release: &ReleaseId,
+    ) -> InFlight {
         self.gather().await;
-        let count = |list: &[(ServiceName, ReleaseId, u64)]| -> u64 {
+        let is_meant = |placement: &Placement| {
+            placement.service == *service
+                && placement.release == *release
+                && environment.is_none_or(|environment| placement.environment == *environment)
+        };
+        let count = |list: &[(Placement, u64)]| -> u64 {
             list.iter()
-                .filter(|(s, r, _)| s == service && r == release)
-                .map(|(_, _, count)| count)
+                .filter(|(placement, _)| is_meant(placement))
+                .map(|(_, count)| count)
                 .sum()
         };
         let mut drainers = self.drainers.borrow_mut();

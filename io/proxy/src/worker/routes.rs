@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use trimtab_model::{InstanceId, ReleaseId, ServiceName, Weight};
+use trimtab_model::{InstanceId, ReleaseId, Weight};
 
 use super::tally::{Side, Tally};
 use crate::http1::Wire;
+use crate::protocol::Placement;
 use crate::{Endpoint, Pool, Route, RoutingTable};
 
 /// Idle connections kept per endpoint and lane.
@@ -174,7 +175,7 @@ fn host_name(host: &[u8]) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub(super) struct Estate {
     endpoints: HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
-    in_flight: HashMap<(ServiceName, ReleaseId), Rc<Cell<u64>>>,
+    in_flight: HashMap<Placement, Rc<Cell<u64>>>,
 }
 
 impl Estate {
@@ -231,11 +232,15 @@ impl Estate {
             Rc::clone(state)
         });
         let endpoints = endpoints.collect();
-        let key = (route.service.clone(), pool.release.clone());
+        let placement = Placement {
+            service: route.service.clone(),
+            environment: route.environment.clone(),
+            release: pool.release.clone(),
+        };
         Rc::new(PoolState {
             release: pool.release.clone(),
             endpoints,
-            in_flight: Rc::clone(self.in_flight.entry(key).or_default()),
+            in_flight: Rc::clone(self.in_flight.entry(placement).or_default()),
             turn: Cell::new(0),
         })
     }
@@ -247,11 +252,11 @@ impl Estate {
         }
     }
 
-    /// Requests under way, by service and release; none that are zero.
-    pub(super) fn in_flight(&self) -> Vec<(ServiceName, ReleaseId, u64)> {
+    /// Requests under way, by release and place; none that are zero.
+    pub(super) fn in_flight(&self) -> Vec<(Placement, u64)> {
         let counts = self.in_flight.iter().filter(|(_, count)| count.get() > 0);
         counts
-            .map(|((service, release), count)| (service.clone(), release.clone(), count.get()))
+            .map(|(placement, count)| (placement.clone(), count.get()))
             .collect()
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use trimtab_model::{Generation, Weight};
+use trimtab_model::{EnvironmentName, Generation, Weight};
 use trimtab_proxy::{ClientError, ProxyClient, ProxyConfig, RoutingTable, TableError};
 
 use crate::counting::kill;
@@ -291,4 +291,42 @@ async fn a_shutdown_leaves_nothing() {
         })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_drains_while_another_serves_the_same_release() {
+    let instance = Instance::start("blocks-r1").await;
+    let proxy = Proxy::start(|_| {}).await;
+    let production = route(pool("blocks-r1", &[&instance]), None);
+    let mut staging = production.clone();
+    staging.environment = EnvironmentName::new("staging").unwrap();
+    staging.host = "staging.test".to_owned();
+    proxy.apply_all(vec![production, staging.clone()]).await;
+    let address = proxy.address;
+    let slow = tokio::spawn(async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /slow/800 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+    });
+    let (service, release) = (service(), release("blocks-r1"));
+    eventually("in flight", || async {
+        proxy.client.in_flight(&service, &release).await.unwrap().requests == 1
+    })
+    .await;
+    let limit = Duration::from_secs(5);
+    let start = Instant::now();
+    let drained = proxy
+        .client
+        .wait_drained_in(&service, &staging.environment, &release, limit)
+        .await
+        .unwrap();
+    assert!(
+        drained.is_drained() && start.elapsed() < Duration::from_millis(500),
+        "{drained:?}"
+    );
+    slow.await.unwrap();
 }
