@@ -111,7 +111,7 @@ impl Work {
                 let drained = self
                     .world
                     .traffic
-                    .drained(&self.plan.service, &release, limit)
+                    .drained(&self.plan.service, &self.plan.environment, &release, limit)
                     .await;
                 let in_flight = drained.map_or(0, |left| left.requests);
                 Event::Drained {

@@ -249,14 +249,19 @@ impl Traffic {
         .await
     }
 
-    /// Waits until no request is under way to a release, at most `limit`.
+    /// Waits until no request is under way to a release in an environment, at most `limit`: it may
+    /// be serving in another.
     pub async fn drained(
         &self,
         service: &ServiceName,
+        environment: &EnvironmentName,
         release: &ReleaseId,
         limit: Duration,
     ) -> Result<InFlight, TrafficError> {
-        Ok(self.proxy.wait_drained(service, release, limit).await?)
+        Ok(self
+            .proxy
+            .wait_drained_in(service, environment, release, limit)
+            .await?)
     }
 
     /// Changes the table, keeps it, and returns when the proxy has it in force.
