@@ -134,3 +134,73 @@ async fn an_expecting_client_is_told_to_continue() {
     stream.read_to_end(&mut seen).await.unwrap();
     assert!(seen.starts_with(b"HTTP/1.1 200") && seen.ends_with(b"hi"));
 }
+
+/// One HTTP/2 frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Sends frames after the preface; every byte that came back until the end.
+async fn speak_http2(proxy: &Proxy, frames: Vec<u8>) -> Vec<u8> {
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    bytes.extend(frames);
+    let mut seen = Vec::new();
+    let reading = async {
+        // A reset after the last frame is an end too.
+        while matches!(reader.read_buf(&mut seen).await, Ok(1..)) {}
+    };
+    let writing = async {
+        let _cut_off = writer.write_all(&bytes).await;
+    };
+    let both = futures_util::future::join(reading, writing);
+    tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .expect("the connection was not closed");
+    seen
+}
+
+/// The error code of the GOAWAY among frames.
+fn goaway(mut bytes: &[u8]) -> Option<u32> {
+    while bytes.len() >= 9 {
+        let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        let payload = bytes.get(9..9 + length)?;
+        if bytes[3] == 7 {
+            return Some(u32::from_be_bytes(payload.get(4..8)?.try_into().unwrap()));
+        }
+        bytes = &bytes[9 + length..];
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_floods_end_the_connection() {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let instance = Instance::start("blocks-r1").await;
+    let proxy = Proxy::before(&instance).await;
+    // GET http://x/ in HPACK; END_STREAM and END_HEADERS.
+    let head = [0x82, 0x84, 0x86, 0x41, 0x01, b'x'];
+    let mut rapid_reset = Vec::new();
+    for stream in (1..20_000).step_by(2) {
+        rapid_reset.extend(frame(1, 5, stream, &head));
+        rapid_reset.extend(frame(3, 0, stream, &8u32.to_be_bytes()));
+    }
+    let answer = speak_http2(&proxy, rapid_reset).await;
+    assert_eq!(goaway(&answer), Some(ENHANCE_YOUR_CALM));
+    assert!(instance.served() < 5_000, "{}", instance.served());
+    // A head that never ends: CONTINUATION after CONTINUATION.
+    let mut endless = frame(1, 1, 1, &head);
+    let field = [&[0x00, 0x01, b'y', 0x7f, 0x81, 0x7d][..], &[b'z'; 16_000]].concat();
+    for _ in 0..200 {
+        endless.extend(frame(9, 0, 1, &field));
+    }
+    let answer = speak_http2(&proxy, endless).await;
+    assert!(goaway(&answer).is_some(), "{answer:?}");
+    assert_eq!(proxy.get("/").await.status(), 200);
+}
