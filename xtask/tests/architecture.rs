@@ -126,14 +126,16 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
+/// Tests, benchmarks and sample data: long tables are fine there.
 fn is_test(path: &Path) -> bool {
     let inside = path.strip_prefix(root()).unwrap();
-    inside
-        .components()
-        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
-        || path
-            .file_stem()
-            .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+    inside.components().any(|part| {
+        ["tests", "benches", "examples"]
+            .iter()
+            .any(|name| part.as_os_str() == *name)
+    }) || path
+        .file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
 }
 
 /// The lines of a file before its test module.
