@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, one flat object of names with their units.
 
+mod build;
 mod ingest;
 mod proxy;
 mod storage;
@@ -15,6 +16,7 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 type Bench = (&'static str, fn() -> Result<Figures>);
 
 const BENCHES: &[Bench] = &[
+    ("build", build::run),
     ("ingest", ingest::run),
     ("proxy", proxy::run),
     ("storage", storage::run),

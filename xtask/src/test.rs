@@ -124,6 +124,8 @@ fn stage_deny() -> Result<Count> {
         )?;
         std::fs::remove_dir_all(tools.join("build")).ok();
     }
+    // The check reads the manifests of every platform's crates, more than a build downloads.
+    setup::quiet(cargo().args(["fetch", "--quiet", "--locked"]))?;
     check(Command::new(deny).current_dir(crate::root()).args([
         "--log-level",
         "error",
