@@ -108,7 +108,8 @@ async fn run_job(world: &World, plan: &Plan, state: &State, stage: Stage, attemp
     let Some(command) = blueprint::command(project, stage) else {
         return JobOutcome::Passed;
     };
-    let mut env: BTreeMap<String, String> = command.env.clone();
+    let mut env: BTreeMap<String, String> = toolchain();
+    env.extend(command.env.clone());
     if let Some(release) = state.release.as_ref().filter(|_| stage.is_staging_gate())
         && let Ok(side) = world.fleet.side(release, &plan.staging).await
         && let Some(url) = target_url(&side)
@@ -142,6 +143,22 @@ async fn run_job(world: &World, plan: &Plan, state: &State, stage: Stage, attemp
         }
         Err(error) => failed(error.to_string()),
     }
+}
+
+/// Where rustup and cargo live: a step has a home of its own, and would miss them there.
+fn toolchain() -> BTreeMap<String, String> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")]
+        .into_iter()
+        .map(|(name, folder)| {
+            (
+                name,
+                std::env::var_os(name).map_or_else(|| home.join(folder), PathBuf::from),
+            )
+        })
+        .filter(|(_, path)| path.is_dir())
+        .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        .collect()
 }
 
 struct Checkout {
