@@ -1,7 +1,16 @@
 //! Trimtab: ships services and keeps them steady.
 
+mod backend;
+mod cli;
+mod commands;
+mod demo;
+mod serve;
+
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -9,13 +18,38 @@ fn main() -> ExitCode {
     // Shim and proxy are programs of their own, which live on when the control process ends; they
     // are told apart before any runtime or thread starts.
     match words[..] {
-        ["shim", ..] => trimtab_runtime::shim::main(arguments.into_iter().skip(1).collect()),
-        ["proxy", "holder", dir] => ended(trimtab_proxy::holder::main(Path::new(dir))),
-        ["proxy", "worker", dir] => ended(trimtab_proxy::worker::main(Path::new(dir))),
-        _ => {
-            eprintln!("trimtab: the commands are not wired yet; see README.md for what works");
+        ["shim", ..] => return trimtab_runtime::shim::main(arguments.into_iter().skip(1).collect()),
+        ["proxy", "holder", dir] => return ended(trimtab_proxy::holder::main(Path::new(dir))),
+        ["proxy", "worker", dir] => return ended(trimtab_proxy::worker::main(Path::new(dir))),
+        _ => {}
+    }
+    let cli = Cli::parse();
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!("trimtab: a TLS provider was installed already");
+    }
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(dispatch(cli)));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("trimtab: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<bool> {
+    match cli.command {
+        Command::Demo { exit, dir } => demo::run(exit, dir).await,
+        Command::Serve { data, config } => serve::run(&data, config.as_deref()).await.map(|()| true),
+        _ => commands::run(cli).await,
     }
 }
 

@@ -1,0 +1,150 @@
+//! What the forge and users tell: pushes, merge requests, reviews, scores.
+
+use trimtab_api::{
+    Done, Fault, GitHook, GitHookKind, MergeRequest, MergeRequestState, NewFeedback, Principal, Review,
+};
+use trimtab_control::clock;
+use trimtab_control::world::PRODUCTION;
+use trimtab_model::Actor;
+use trimtab_telemetry::{Labels, METRIC_NAME, Sample};
+
+use super::commands::service_name;
+use super::{AppBackend, actor, moment, unavailable};
+
+/// The series of users' scores.
+pub(super) const SCORE: &str = "trimtab_feedback_score";
+
+impl AppBackend {
+    pub(super) async fn take_hook(&self, by: &Principal, hook: GitHook) -> Result<Done, Fault> {
+        let service = service_name(&hook.service)?;
+        let repository = self.world.repository(&service);
+        let repository = repository.ok_or_else(|| Fault::not_found("service", &hook.service))?;
+        let who = if hook.actor.is_empty() {
+            actor(by)
+        } else {
+            Actor(hook.actor.clone())
+        };
+        let kind = match &hook.what {
+            GitHookKind::Push { .. } => "forge.push",
+            GitHookKind::MergeRequest { .. } => "forge.merge_request",
+            GitHookKind::Review { .. } => "forge.review",
+        };
+        let body = serde_json::to_value(&hook).map_err(unavailable)?;
+        self.write(&format!("forge/{service}"), kind, who.clone(), body)
+            .await?;
+        if let GitHookKind::Push {
+            reference, commit, ..
+        } = &hook.what
+        {
+            let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+            if branch == repository.branch {
+                return self.start_run(&who, &service, commit).await;
+            }
+        }
+        Ok(Done {
+            message: "noted".to_owned(),
+            id: None,
+            link: None,
+        })
+    }
+
+    pub(super) async fn merge_request_list(&self) -> Result<Vec<MergeRequest>, Fault> {
+        let mut all: Vec<MergeRequest> = Vec::new();
+        for stream in self.world.journal.streams("forge/").await.map_err(unavailable)? {
+            for event in self.stream(&stream.name).await? {
+                let Ok(hook) = serde_json::from_value::<GitHook>(event.body) else {
+                    continue;
+                };
+                note(&mut all, hook, event.at);
+            }
+        }
+        all.sort_by_key(|request| std::cmp::Reverse(request.opened_at.millis()));
+        Ok(all)
+    }
+
+    pub(super) async fn take_feedback(&self, by: &Principal, feedback: NewFeedback) -> Result<Done, Fault> {
+        let service = service_name(&feedback.service)?;
+        if !self.services_known().contains(&service) {
+            return Err(Fault::not_found("service", &feedback.service));
+        }
+        let now = clock::now();
+        let environment = feedback.environment.as_deref().unwrap_or(PRODUCTION);
+        let labels = Labels::from_pairs([
+            (METRIC_NAME, SCORE),
+            ("service", service.as_str()),
+            ("environment", environment),
+        ]);
+        let sample = Sample {
+            labels,
+            at_ms: now.0,
+            value: feedback.score,
+        };
+        self.world
+            .series
+            .append(vec![sample])
+            .await
+            .map_err(unavailable)?;
+        let body = serde_json::to_value(&feedback).map_err(unavailable)?;
+        self.write(&format!("feedback/{service}"), "feedback.given", actor(by), body)
+            .await?;
+        Ok(Done {
+            message: "thank you: the score is kept".to_owned(),
+            id: None,
+            link: None,
+        })
+    }
+}
+
+fn note(all: &mut Vec<MergeRequest>, hook: GitHook, at: trimtab_model::Timestamp) {
+    match hook.what {
+        GitHookKind::Push { .. } => {}
+        GitHookKind::MergeRequest {
+            id,
+            title,
+            source,
+            target,
+            commit,
+            state,
+        } => {
+            let merged_at = (state == MergeRequestState::Merged).then_some(moment(at));
+            let known = all.iter_mut().find(|r| r.id == id && r.service == hook.service);
+            if let Some(known) = known {
+                known.title = title;
+                known.commit = commit;
+                known.state = state;
+                known.merged_at = known.merged_at.or(merged_at);
+            } else {
+                all.push(MergeRequest {
+                    id,
+                    service: hook.service,
+                    title,
+                    author: hook.actor,
+                    source,
+                    target,
+                    commit,
+                    state,
+                    reviews: Vec::new(),
+                    opened_at: moment(at),
+                    merged_at,
+                });
+            }
+        }
+        GitHookKind::Review {
+            merge_request,
+            verdict,
+            comment,
+        } => {
+            let known = all
+                .iter_mut()
+                .find(|r| r.id == merge_request && r.service == hook.service);
+            if let Some(known) = known {
+                known.reviews.push(Review {
+                    author: hook.actor,
+                    verdict,
+                    comment,
+                    at: moment(at),
+                });
+            }
+        }
+    }
+}

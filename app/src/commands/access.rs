@@ -1,0 +1,86 @@
+//! Tokens and the self-examination.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use trimtab_api as api;
+use trimtab_api::routes::fill;
+
+use super::client::{Client, read};
+use super::print::{Printer, Tone, clean};
+use super::rollouts::done;
+use crate::cli::TokenCommand;
+
+pub(super) async fn token(client: &Client, out: &Printer, command: TokenCommand) -> Result<bool> {
+    match command {
+        TokenCommand::Create { name, role, days } => {
+            let body: api::NewToken = serde_json::from_value(
+                json!({"name": name, "role": role, "days": days}),
+            )
+            .with_context(|| {
+                format!("failed to read role {role:?}: viewer, developer, approver, operator or admin")
+            })?;
+            let answer = client.post("/api/v1/tokens", &body).await?;
+            if !out.json(&answer)? {
+                let made: api::TokenCreated = read(&answer)?;
+                out.line(&clean(&made.secret));
+                out.next("keep it now, it is not shown again: export TRIMTAB_TOKEN=…");
+            }
+            Ok(true)
+        }
+        TokenCommand::List => {
+            let answer = client.get("/api/v1/tokens").await?;
+            if !out.json(&answer)? {
+                list(out, &answer)?;
+            }
+            Ok(true)
+        }
+        TokenCommand::Revoke { id } => {
+            let answer = client.delete(&fill("/api/v1/tokens/{id}", &[&id])).await?;
+            done(out, &answer, "trimtab token list")
+        }
+    }
+}
+
+fn list(out: &Printer, answer: &Value) -> Result<()> {
+    let tokens: Vec<api::Token> = read(answer)?;
+    let rows: Vec<_> = tokens
+        .into_iter()
+        .map(|one| {
+            let ends = one
+                .expires_at
+                .map_or_else(|| "no end".to_owned(), |at| format!("until {at}"));
+            vec![one.id, one.name, format!("{:?}", one.role).to_lowercase(), ends]
+        })
+        .collect();
+    out.table(&rows);
+    Ok(())
+}
+
+pub(super) async fn doctor(client: &Client, out: &Printer) -> Result<bool> {
+    let answer = client.get("/api/v1/doctor").await?;
+    let doctor: api::Doctor = read(&answer)?;
+    let well = doctor
+        .checks
+        .iter()
+        .all(|check| check.state != api::CheckState::Failed);
+    if out.json(&answer)? {
+        return Ok(well);
+    }
+    for check in &doctor.checks {
+        let (tone, mark) = match check.state {
+            api::CheckState::Ok => (Tone::Good, "✔"),
+            api::CheckState::Warning => (Tone::Warn, "!"),
+            api::CheckState::Failed => (Tone::Bad, "✘"),
+        };
+        out.line(&format!(
+            "{} {}: {}",
+            out.paint(tone, mark),
+            clean(&check.name),
+            clean(&check.text)
+        ));
+        if !check.mend.is_empty() {
+            out.next(&check.mend);
+        }
+    }
+    Ok(well)
+}

@@ -1,0 +1,101 @@
+//! `trimtab serve`: the control process.
+
+mod settings;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use trimtab_control::control::{Control, Options};
+use trimtab_control::identity::key_file;
+use trimtab_model::Role;
+use trimtab_web::{OneTimeCodes, TokenHash, WebConfig};
+
+use crate::backend::AppBackend;
+
+/// Set to stop instances and the proxy too when `serve` is told to end.
+const EPHEMERAL_VARIABLE: &str = "TRIMTAB_EPHEMERAL";
+
+/// Serves until SIGTERM or Ctrl-C. Instances and the proxy live on, unless `TRIMTAB_EPHEMERAL` is set.
+pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("failed to make the data folder {}", data.display()))?;
+    let data = std::path::absolute(data)?;
+    let default = data.join("trimtab-server.yaml");
+    let server = settings::read(config.unwrap_or(&default), config.is_some())?;
+    let listener = tokio::net::TcpListener::bind(server.listen)
+        .await
+        .with_context(|| {
+            format!(
+                "failed to listen on {}: stop what uses it, or set `listen` in trimtab-server.yaml",
+                server.listen
+            )
+        })?;
+    let address = listener.local_addr()?;
+    let options = Options {
+        dir: data.clone(),
+        program: std::env::current_exe().context("failed to find this program's file")?,
+        link: format!("http://{address}"),
+        otlp_grpc: server.otlp_grpc,
+        otlp_http: server.otlp_http,
+        traffic: server.traffic,
+        traffic_tls: settings::tls(&server),
+        repositories: settings::repositories(&server, &data),
+        receivers: settings::receivers(&server)?,
+    };
+    let control = Control::start(options).await?;
+    let backend = AppBackend::open(Arc::clone(&control.world)).await?;
+    admin_token(&backend, &data).await?;
+    let codes = Arc::new(OneTimeCodes::new());
+    let code = codes.issue(trimtab_control::clock::now())?;
+    println!(
+        "Trimtab serves http://{address}  (users' traffic: {})",
+        server.traffic
+    );
+    println!("Sign in once, within 15 minutes: http://{address}/login?code={code}");
+    let web = WebConfig::new(key_file(&data.join("keys").join("session.key"))?, codes);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(trimtab_web::serve(listener, backend, web, async {
+        // A dropped sender means the same as a word from it.
+        let _ = stopped.await;
+    }));
+    wait_for_end().await?;
+    // The server may have ended by itself; there is nobody to tell then.
+    let _ = stop.send(());
+    if let Err(error) = served.await? {
+        bail!(error);
+    }
+    if std::env::var_os(EPHEMERAL_VARIABLE).is_some() {
+        control.stop_everything().await;
+    } else {
+        control.stop().await;
+    }
+    Ok(())
+}
+
+/// Makes sure of the token by which commands on this machine speak to the server.
+async fn admin_token(backend: &AppBackend, data: &Path) -> Result<()> {
+    let path = data.join("keys").join("admin.token");
+    let secret = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => {
+            let secret = format!("tt_{}", trimtab_web::random_text()?);
+            settings::write_secret(&path, &secret)?;
+            secret
+        }
+    };
+    backend
+        .ensure_token("local-admin", Role::Admin, TokenHash::of(&secret))
+        .await?;
+    Ok(())
+}
+
+async fn wait_for_end() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}
