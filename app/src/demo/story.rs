@@ -111,6 +111,14 @@ async fn ship(place: &Place, dev: &Client, branch: &str, title: &str) -> Result<
     }
 }
 
+/// The number in `rollout-4`: production's rollout has a greater one than staging's.
+fn number(id: &str) -> u64 {
+    id.rsplit('-')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
 /// What was seen of one run.
 #[derive(Default)]
 struct Chapter {
@@ -162,7 +170,7 @@ impl Chapter {
 
     /// Remembers when traffic came and went; seen at most `LOOK` late.
     async fn look(&mut self, dev: &Client, run: &api::Run) -> Result<()> {
-        let Some(id) = run.rollouts.last() else {
+        let Some(id) = run.rollouts.iter().max_by_key(|id| number(id)) else {
             return Ok(());
         };
         // A rollout just begun may not be readable yet: the next look will see it.
