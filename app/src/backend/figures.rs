@@ -203,7 +203,7 @@ impl AppBackend {
 /// What is asked of the series: system, application, business, quality.
 fn asks(s: &str, project: Option<&Project>) -> Vec<Ask> {
     use FigureGroup::{Application, Business, System};
-    let host = |name: &str| Some(format!("trimtab_host_{name}"));
+    let host = |name: &str| Some(format!("last_over_time(trimtab_host_{name}[10s])"));
     let ask = |id, group, title: &str, unit: &str, query| {
         (id, group, title.to_owned(), unit.to_owned(), query, None)
     };
@@ -217,7 +217,7 @@ fn asks(s: &str, project: Option<&Project>) -> Vec<Ask> {
             "Network",
             "B/s",
             Some(
-                "trimtab_host_network_receive_bytes_per_second + trimtab_host_network_transmit_bytes_per_second"
+                "last_over_time(trimtab_host_network_receive_bytes_per_second[10s]) + last_over_time(trimtab_host_network_transmit_bytes_per_second[10s])"
                     .to_owned(),
             ),
         ),

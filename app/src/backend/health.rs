@@ -36,11 +36,9 @@ impl AppBackend {
             .iter()
             .filter(|instance| instance.state == InstanceState::Running)
             .count();
-        let newest = self.number("max(timestamp(trimtab_host_cpu_percent))", now).await;
+        let newest = self.newest("trimtab_host_cpu_percent", now).await?;
         let host = self.number("trimtab_host_cpu_percent", now).await;
-        let age = newest
-            .map(|seconds| now.0 - (seconds * 1000.0) as i64)
-            .or(host.map(|_| 0));
+        let age = newest.map(|at| now.0 - at);
         let errors = format!(
             "(sum(rate(trimtab_requests_total{{{selector},class=\"error\"}}[1m])) or vector(0)) \
              / sum(rate(trimtab_requests_total{{{selector}}}[1m]))"

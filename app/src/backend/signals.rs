@@ -46,6 +46,13 @@ impl AppBackend {
         Ok(data)
     }
 
+    /// When the newest point of a selector's series was measured; none when there is none to see.
+    pub(super) async fn newest(&self, selector: &str, now: Timestamp) -> Result<Option<i64>, Fault> {
+        let data = self.data(&parse(selector)?, now.0, now.0).await?;
+        let points = data.iter().flatten().flat_map(|series| &series.points);
+        Ok(points.map(|(at, _)| *at).max())
+    }
+
     pub(super) async fn instant(&self, text: &str, at: Timestamp) -> Result<QueryResult, Fault> {
         Ok(match self.value(text, at).await? {
             Value::Scalar(value) => QueryResult::Scalar((at.as_seconds(), number(value))),
