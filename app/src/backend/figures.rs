@@ -266,7 +266,12 @@ fn quality(s: &str, project: Option<&Project>) -> Vec<Ask> {
             format!("sum(rate(trimtab_request_duration_seconds_bucket{{{s},le=\"{limit}\"}}[5m]))")
         };
         let count = format!("sum(rate(trimtab_request_duration_seconds_count{{{s}}}[5m]))");
-        format!("({} + {}) / 2 / {count}", within(t), within(4.0 * t))
+        let failed = format!("(sum(rate(trimtab_requests_total{{{s},class=\"error\"}}[5m])) or vector(0))");
+        format!(
+            "clamp(({} + {}) / 2 / {count} - {failed} / {count}, 0, 1)",
+            within(t),
+            within(4.0 * t)
+        )
     });
     let availability = objectives.map(|_| {
         format!(
@@ -279,7 +284,7 @@ fn quality(s: &str, project: Option<&Project>) -> Vec<Ask> {
         |id, title: &str, unit: &str, query| (id, Quality, title.to_owned(), unit.to_owned(), query, None);
     vec![
         ask("D.Q1", "Apdex", "", apdex),
-        ask("D.Q2", "SLA compliance", "%", availability),
+        ask("D.Q2", "SLA compliance (availability)", "%", availability),
         ask("D.Q5", "Customer satisfaction", "of 5", scores),
     ]
 }
