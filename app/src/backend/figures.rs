@@ -289,6 +289,26 @@ fn quality(s: &str, project: Option<&Project>) -> Vec<Ask> {
     ]
 }
 
+/// Mean seconds from an incident's opening to its end, and between the openings of two.
+fn repair_times(incidents: &[IncidentSummary]) -> (Option<f64>, Option<f64>) {
+    let serious: Vec<&IncidentSummary> = incidents
+        .iter()
+        .filter(|i| i.severity >= Severity::High)
+        .collect();
+    let repaired: Vec<f64> = serious
+        .iter()
+        .filter_map(|i| i.resolved_at.map(|end| end.0.since(i.opened_at.0).as_secs_f64()))
+        .collect();
+    let mean = |all: &[f64]| (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64);
+    let mut opened: Vec<i64> = serious.iter().map(|i| i.opened_at.millis()).collect();
+    opened.sort_unstable();
+    let gaps: Vec<f64> = opened
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) as f64 / 1000.0)
+        .collect();
+    (mean(&repaired), mean(&gaps))
+}
+
 /// Figures that come from the journal: repair times and alerts.
 fn alerts(incidents: &[IncidentSummary], health: HealthStatus, now: Timestamp) -> Vec<Figure> {
     use FigureGroup::{Alerts, Quality};
@@ -315,42 +335,22 @@ fn alerts(incidents: &[IncidentSummary], health: HealthStatus, now: Timestamp) -
             .filter(|i| i.state.is_open() && wanted.contains(&i.severity));
         matching.count() as f64
     };
-    let serious: Vec<&IncidentSummary> = incidents
-        .iter()
-        .filter(|i| i.severity >= Severity::High)
-        .collect();
-    let repaired: Vec<f64> = serious
-        .iter()
-        .filter_map(|i| i.resolved_at.map(|end| end.0.since(i.opened_at.0).as_secs_f64()))
-        .collect();
-    let mean = |all: &[f64]| (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64);
-    let mut opened: Vec<i64> = serious.iter().map(|i| i.opened_at.millis()).collect();
-    opened.sort_unstable();
-    let gaps: Vec<f64> = opened
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as f64 / 1000.0)
-        .collect();
+    let (repair, between) = repair_times(incidents);
     let none_open = !incidents.iter().any(|incident| incident.state.is_open());
     let all_work = none_open && health == HealthStatus::Healthy;
     let warnings = open(&[Severity::Medium, Severity::High]);
     let critical = open(&[Severity::Critical]);
+    let neutral = FigureState::Neutral;
     let tone = |bad: bool, worst| if bad { worst } else { FigureState::Good };
     vec![
-        figure(
-            "D.Q3",
-            Quality,
-            "Mean time to repair",
-            "s",
-            mean(&repaired),
-            FigureState::Neutral,
-        ),
+        figure("D.Q3", Quality, "Mean time to repair", "s", repair, neutral),
         figure(
             "D.Q4",
             Quality,
             "Mean time between failures",
             "s",
-            mean(&gaps),
-            FigureState::Neutral,
+            between,
+            neutral,
         ),
         figure(
             "D.AL1",
