@@ -115,7 +115,7 @@ async fn guard_deployed(world: &Arc<World>) {
         if total.requests < GUARD_REQUESTS_MIN || failing < GUARD_FAILING {
             continue;
         }
-        let diagnosis = diagnose_deployed(world, &service, &production, &stable, &total, now);
+        let diagnosis = diagnose_deployed(&service, &production, &stable, &total, now);
         open(world, &service, &production, &diagnosis, None, Some(stable)).await;
     }
 }
@@ -179,7 +179,6 @@ pub(crate) fn diagnose(
 }
 
 fn diagnose_deployed(
-    world: &World,
     service: &ServiceName,
     environment: &EnvironmentName,
     stable: &ReleaseId,
@@ -200,7 +199,6 @@ fn diagnose_deployed(
         "{stable} fails {:.1} % of {} requests",
         anomaly.observed, total.requests
     );
-    let _ = world;
     weigh(vec![anomaly], None, stable, Some(total.clone()), now)
 }
 
