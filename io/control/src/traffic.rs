@@ -121,6 +121,7 @@ impl Traffic {
                 baseline: pool(baseline, &entrance.probe),
                 candidate: Some(pool(candidate, &entrance.probe)),
                 candidate_weight: weight,
+                sticky: None,
             },
             // A first release has nothing beside it: it serves, or nobody does.
             None => Split {
@@ -131,6 +132,7 @@ impl Traffic {
                 ),
                 candidate: None,
                 candidate_weight: Weight::ZERO,
+                sticky: None,
             },
         };
         let generation = route_generation(rollout, generation);
@@ -151,6 +153,7 @@ impl Traffic {
                     .unwrap_or(u64::MAX)
                     .max(1),
                 split,
+                policy: old.as_ref().map(|old| old.policy.clone()).unwrap_or_default(),
                 mirror: old.and_then(|old| old.mirror),
                 preview: Some(Preview {
                     secret: self.preview_secret.clone(),

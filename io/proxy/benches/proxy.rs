@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
-use trimtab_proxy::{Endpoint, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
+use trimtab_proxy::{Endpoint, Policy, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -237,9 +237,11 @@ fn table(version: u64, instance: SocketAddr, percent: f64) -> Result<RoutingTabl
             baseline: pool("blocks-r1")?,
             candidate: Some(pool("blocks-r2")?),
             candidate_weight: Weight::from_percent(percent)?,
+            sticky: None,
         },
         mirror: None,
         preview: None,
+        policy: Policy::default(),
     };
     Ok(RoutingTable::new(version, vec![route]))
 }

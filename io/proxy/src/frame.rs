@@ -62,6 +62,31 @@ pub struct Cell {
     /// Copies of live requests, whose responses nobody saw.
     #[serde(default)]
     pub mirrored: bool,
+    /// Requests of sticky users for whom no coin was tossed: their arm was known before. They are
+    /// served and shown like others, but are no evidence.
+    #[serde(default)]
+    pub returning: bool,
+    /// The weight under which these users were seen in the baseline before, when a raised weight
+    /// tosses the coin for them once more; zero for all others.
+    #[serde(default)]
+    pub seen_weight: Weight,
+}
+
+impl Cell {
+    /// How many coins were tossed: requests, or users where arms are sticky. Counts of the two arms
+    /// can be held against [`Cell::probability`] (the ratio check).
+    pub fn assigned(&self) -> u64 {
+        if self.returning { 0 } else { self.requests }
+    }
+
+    /// The probability with which each of these coins fell for the candidate.
+    pub fn probability(&self) -> f64 {
+        let (now, before) = (self.weight.probability(), self.seen_weight.probability());
+        if before >= now {
+            return if before > 0.0 { 0.0 } else { now };
+        }
+        (now - before) / (1.0 - before)
+    }
 }
 
 /// One request, as the proxy saw it. It is a span too: `span_id` is the parent of the instance's

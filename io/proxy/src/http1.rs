@@ -6,11 +6,13 @@
 //! and a head that is copied from one buffer to the next costs a fraction of a header map.
 
 mod body;
+mod fields;
 mod request;
 mod response;
 mod wire;
 
 pub(crate) use body::{BodyLength, Decoded, Decoder, encode_chunk, encode_last_chunk};
+pub(crate) use fields::cookie;
 pub(crate) use request::{HeadError, RequestHead, read_request, request_from_http};
 pub(crate) use response::{ResponseHead, read_response, reason_phrase};
 pub(crate) use wire::{Deadline, Wire};

@@ -26,5 +26,6 @@ pub use frame::{Cell, Frame, RequestRecord};
 pub use settings::{ConfigError, Limits, ProxyConfig, TlsFiles};
 pub use status::{Counters, EndpointStatus, Health, InFlight, ProxyStatus};
 pub use table::{
-    Endpoint, Mirror, Pool, Preview, Probe, Route, RoutingTable, Split, TableError, preview_token,
+    Endpoint, Mirror, Policy, Pool, Preview, Probe, Route, RoutingTable, Split, Sticky, StickyBy, TableError,
+    Tester, TesterBy, preview_token,
 };

@@ -1,5 +1,8 @@
 //! The routing table: who gets which share of the traffic. Applied whole, persisted whole.
 
+mod policy;
+mod sticky;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
@@ -9,6 +12,10 @@ use sha2::Sha256;
 use trimtab_model::{
     EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Timestamp, Weight,
 };
+
+pub use policy::{Policy, Tester, TesterBy};
+pub use sticky::{Sticky, StickyBy};
+pub(crate) use sticky::{TICKETS, Ticket, TicketOffice, cookie_name};
 
 /// The version of the table's wire and disk format that this crate reads and writes.
 pub(crate) const TABLE_FORMAT: u16 = 1;
@@ -93,6 +100,9 @@ pub struct Route {
     /// How testers reach a release off traffic; none: they can't.
     #[serde(default)]
     pub preview: Option<Preview>,
+    /// Whatever else it does with its requests.
+    #[serde(default)]
+    pub policy: Policy,
 }
 
 /// Traffic shared by one release or two.
@@ -106,6 +116,9 @@ pub struct Split {
     pub candidate: Option<Pool>,
     /// The candidate's share: the probability of each request's coin.
     pub candidate_weight: Weight,
+    /// Whether the coin is tossed for each user instead of each request; needs a rollout.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
 }
 
 /// The instances of one release.
@@ -210,22 +223,17 @@ pub(crate) fn preview_token_valid(secret: &str, release: &ReleaseId, token: &str
 }
 
 fn signer(secret: &str, release: &ReleaseId, expires_at: Timestamp) -> Hmac<Sha256> {
-    let key = Sha256Key::of(secret);
-    let mut mac = Hmac::<Sha256>::new(&key.0.into());
+    let mut mac = keyed(secret);
     mac.update(format!("trimtab-preview\n{release}\n{}", expires_at.0).as_bytes());
     mac
 }
 
-/// HMAC's key block: a secret of any length is hashed to 32 bytes and padded, as RFC 2104 allows.
-struct Sha256Key([u8; 64]);
-
-impl Sha256Key {
-    fn of(secret: &str) -> Self {
-        use sha2::Digest;
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&Sha256::digest(secret.as_bytes()));
-        Sha256Key(block)
-    }
+/// HMAC-SHA256 under a secret of any length: it is hashed to 32 bytes and padded, as RFC 2104 allows.
+fn keyed(secret: &str) -> Hmac<Sha256> {
+    use sha2::Digest;
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(&Sha256::digest(secret.as_bytes()));
+    Hmac::new(&block.into())
 }
 
 impl RoutingTable {
@@ -317,7 +325,17 @@ impl Route {
                 self.split.candidate_weight
             ));
         }
-        self.pools().find_map(Pool::problem)
+        if let Some(sticky) = &self.split.sticky {
+            if self.split.rollout.is_none() {
+                return Some("sticky arms without a rollout that ends them".to_owned());
+            }
+            if matches!(&sticky.by, StickyBy::Header(name) if !policy::is_name(name, true)) {
+                return Some(format!("the header of {sticky:?} is malformed"));
+            }
+        }
+        self.policy
+            .problem()
+            .or_else(|| self.pools().find_map(Pool::problem))
     }
 
     /// Every pool of the route: baseline, candidate, mirror.

@@ -3,6 +3,7 @@
 mod accept;
 mod control;
 mod courier;
+mod draw;
 mod exchange;
 mod forward;
 mod front_h1;
@@ -38,6 +39,7 @@ use crate::link::Link;
 use accept::Listeners;
 use control::Surrender;
 use courier::Courier;
+use draw::LanePlace;
 use lane::LaneConfig;
 use lead::Lead;
 
@@ -124,6 +126,7 @@ fn start_lanes(
         limits: config.limits.clone(),
         trusted_peers: config.trusted_peers()?,
         connections_max: (config.limits.connections_max / count).max(1),
+        place: LanePlace { number: 0, count },
     };
     let tls_config = config.tls.as_ref().map(tls::load).transpose()?;
     let mut lanes = Vec::new();
@@ -140,7 +143,10 @@ fn start_lanes(
             tls_config: tls_config.clone(),
         };
         let (orders, inbox) = mpsc::unbounded_channel();
-        let lane_config = lane_config.clone();
+        let lane_config = LaneConfig {
+            place: LanePlace { number, count },
+            ..lane_config.clone()
+        };
         let seed = fastrand::u64(..);
         std::thread::Builder::new()
             .name(format!("lane-{number}"))

@@ -58,6 +58,8 @@ pub(crate) struct RequestHead {
     pub(crate) forwarded_proto: Option<Bytes>,
     /// `X-Forwarded-Host`.
     pub(crate) forwarded_host: Option<Bytes>,
+    /// Some cookie looks like a ticket of sticky arms.
+    pub(crate) has_arm_cookie: bool,
     /// The headers to pass on, as lines.
     pub(crate) headers: BytesMut,
 }
@@ -79,6 +81,7 @@ impl RequestHead {
             forwarded_for: None,
             forwarded_proto: None,
             forwarded_host: None,
+            has_arm_cookie: false,
             headers: BytesMut::new(),
         }
     }
@@ -97,6 +100,10 @@ impl RequestHead {
     /// Keeps a header that the proxy itself reads instead of passing it on; false for others.
     fn keep(&mut self, name: &[u8], value: impl FnOnce() -> Bytes) -> bool {
         let slot = match name.len() {
+            6 if name.eq_ignore_ascii_case(b"cookie") => {
+                self.has_arm_cookie |= memchr::memmem::find(&value(), b"trimtab-arm-").is_some();
+                return false;
+            }
             9 if name.eq_ignore_ascii_case(b"forwarded") => {
                 // Only X-Forwarded-* is written, so a Forwarded that contradicts it must not pass.
                 return true;

@@ -23,9 +23,11 @@ fn route(generation: u64) -> Route {
             baseline: pool("blocks-r1"),
             candidate: None,
             candidate_weight: Weight::ZERO,
+            sticky: None,
         },
         mirror: None,
         preview: None,
+        policy: Policy::default(),
     }
 }
 

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::Method;
 use trimtab_model::{ReleaseId, Timestamp};
 
+use super::draw::{self, CookieOrder, Drawn};
 use super::lane::Lane;
 use super::routes::{EndpointState, PoolState, RouteState};
-use super::tally::{Outcome, Side};
+use super::tally::{Outcome, Side, Unit};
 use super::trace::Trace;
 use crate::RequestRecord;
 use crate::http1::RequestHead;
@@ -31,6 +32,8 @@ pub(super) struct Exchange {
     pub(super) instance: Option<Rc<EndpointState>>,
     lane: Rc<Lane>,
     side: Side,
+    unit: Unit,
+    cookie: Option<CookieOrder>,
     operation: usize,
     started: Instant,
     method: Method,
@@ -58,16 +61,23 @@ impl Exchange {
         let routes = lane.routes();
         let route = Rc::clone(routes.find(&head.host, path).ok_or(Refusal::NoRoute)?);
         let rng = &mut *lane.rng.borrow_mut();
-        let is_preview = head.preview.is_some();
-        let (side, pool) = match &head.preview {
-            Some(release) => (
-                Side::Candidate,
-                preview_pool(&route, release, head).ok_or(Refusal::Preview)?,
-            ),
-            None => route.draw(rng),
+        let asked_for = match &head.preview {
+            Some(release) => Some(preview_pool(&route, release, head).ok_or(Refusal::Preview)?),
+            None if route.route.policy.testers.is_empty() => None,
+            None => draw::tester(&route, head),
+        };
+        let is_preview = asked_for.is_some();
+        let drawn = match asked_for {
+            Some(pool) => Drawn {
+                side: Side::Candidate,
+                pool,
+                unit: Unit::default(),
+                cookie: None,
+            },
+            None => draw::draw(&route, head, lane.config.place, rng),
         };
         let trace = Trace::from_header(head.traceparent.as_deref(), rng);
-        Ok(Exchange::new(lane, route, pool, side, head, trace, is_preview))
+        Ok(Exchange::new(lane, route, drawn, head, trace, is_preview))
     }
 
     /// The copy of a live request, if the mirror's coin says so: GET or HEAD without a body.
@@ -83,8 +93,12 @@ impl Exchange {
         Some(Exchange::new(
             lane,
             Rc::clone(&live.route),
-            pool,
-            Side::Mirror,
+            Drawn {
+                side: Side::Mirror,
+                pool,
+                unit: Unit::default(),
+                cookie: None,
+            },
             head,
             trace,
             false,
@@ -94,12 +108,17 @@ impl Exchange {
     fn new(
         lane: &Rc<Lane>,
         route: Rc<RouteState>,
-        pool: Rc<PoolState>,
-        side: Side,
+        drawn: Drawn,
         head: &RequestHead,
         trace: Trace,
         is_preview: bool,
     ) -> Self {
+        let Drawn {
+            side,
+            pool,
+            unit,
+            cookie,
+        } = drawn;
         pool.in_flight.set(pool.in_flight.get() + 1);
         Exchange {
             operation: route.tally.operation(&head.method, head.path()),
@@ -110,6 +129,8 @@ impl Exchange {
             retries: 0,
             instance: None,
             side,
+            unit,
+            cookie,
             started: Instant::now(),
             method: head.method.clone(),
             target: head.target.clone(),
@@ -123,6 +144,11 @@ impl Exchange {
     /// When the request's head had come.
     pub(super) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The `Set-Cookie` that the answer carries, if any.
+    pub(super) fn set_cookie(&self, is_tls: bool) -> Option<String> {
+        draw::set_cookie(&self.route, self.cookie?, is_tls)
     }
 
     /// The status sent to the client.
@@ -156,7 +182,9 @@ impl Exchange {
         if self.is_preview {
             self.lane.counters.borrow_mut().previewed += 1;
         } else {
-            self.route.tally.record(self.operation, self.side, &outcome);
+            self.route
+                .tally
+                .record(self.operation, self.side, self.unit, &outcome);
         }
         let failed = outcome.failed || status >= 500;
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);

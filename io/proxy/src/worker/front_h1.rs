@@ -119,7 +119,9 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
             }
             Next::Refuse(error) => {
                 lane.counters.borrow_mut().refused += 1;
-                connection.answer(error.status, error.what, false, true).await;
+                connection
+                    .answer(error.status, error.what, None, false, true)
+                    .await;
                 After::Linger
             }
             Next::End => After::Close,
@@ -229,7 +231,15 @@ impl<S: ClientIo> Connection<'_, S> {
         let until_close =
             head.is_http10 && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
         let keep = keep && !until_close;
-        write_response(&mut self.wire.output, &answer.head, &head, keep, until_close);
+        let cookie = exchange.set_cookie(self.peer.is_tls);
+        write_response(
+            &mut self.wire.output,
+            &answer.head,
+            &head,
+            cookie,
+            keep,
+            until_close,
+        );
         exchange.set_status(answer.head.status);
         if answer.head.is_event_stream {
             exchange.count();
@@ -259,6 +269,9 @@ impl<S: ClientIo> Connection<'_, S> {
         for (name, value) in &answer.head.headers {
             put_header(out, name, value);
         }
+        if let Some(cookie) = exchange.set_cookie(self.peer.is_tls) {
+            put_header(out, b"set-cookie", cookie.as_bytes());
+        }
         out.extend_from_slice(b"\r\n");
         exchange.set_status(101);
         exchange.count();
@@ -281,7 +294,8 @@ impl<S: ClientIo> Connection<'_, S> {
             exchange.fail(failure);
         }
         let close = unread || !head.keep_alive || self.lane.is_draining();
-        self.answer(status, failure, head.method == http::Method::HEAD, close)
+        let cookie = exchange.set_cookie(self.peer.is_tls);
+        self.answer(status, failure, cookie, head.method == http::Method::HEAD, close)
             .await;
         if close { After::Linger } else { After::Keep }
     }
@@ -299,21 +313,29 @@ impl<S: ClientIo> Connection<'_, S> {
             Refusal::Preview => self.lane.counters.borrow_mut().refused += 1,
         }
         let close = head.body != BodyLength::Empty || !head.keep_alive || self.lane.is_draining();
-        self.answer(status, what, head.method == http::Method::HEAD, close)
+        self.answer(status, what, None, head.method == http::Method::HEAD, close)
             .await;
         if close { After::Linger } else { After::Keep }
     }
 
     /// Writes an answer of the proxy's own.
-    async fn answer(&mut self, status: u16, what: &str, head_only: bool, close: bool) {
+    async fn answer(
+        &mut self,
+        status: u16,
+        what: &str,
+        cookie: Option<String>,
+        head_only: bool,
+        close: bool,
+    ) {
         let (reason, body) = (
             reason_phrase(status),
             format!("{status} {}: {what}\n", reason_phrase(status)),
         );
         let retry = if status == 503 { "retry-after: 1\r\n" } else { "" };
         let connection = if close { "connection: close\r\n" } else { "" };
+        let cookie = cookie.map_or_else(String::new, |cookie| format!("set-cookie: {cookie}\r\n"));
         let head = format!(
-            "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}{connection}\r\n",
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}{connection}{cookie}\r\n",
             body.len()
         );
         self.wire.output.extend_from_slice(head.as_bytes());
@@ -355,6 +377,7 @@ fn write_response(
     out: &mut BytesMut,
     answer: &ResponseHead,
     request: &RequestHead,
+    cookie: Option<String>,
     keep: bool,
     until_close: bool,
 ) {
@@ -366,6 +389,9 @@ fn write_response(
     out.extend_from_slice(b"\r\n");
     for (name, value) in &answer.headers {
         put_header(out, name, value);
+    }
+    if let Some(cookie) = cookie {
+        put_header(out, b"set-cookie", cookie.as_bytes());
     }
     match (answer.body, answer.length) {
         (BodyLength::Chunked | BodyLength::UntilClose, _) if !until_close => {

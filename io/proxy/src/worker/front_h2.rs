@@ -133,7 +133,8 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
             if answer.head.is_event_stream {
                 exchange.count();
             }
-            return respond(answer, client, exchange, deadline);
+            let cookie = exchange.set_cookie(peer.is_tls);
+            return with_cookie(respond(answer, client, exchange, deadline), cookie);
         }
         Err(Failure::Status(status, failure)) => (status, failure),
         // hyper sends this nowhere.
@@ -143,7 +144,15 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
     if failure.0 >= 500 {
         exchange.fail(failure.1);
     }
-    own_answer(failure.0, failure.1)
+    let cookie = exchange.set_cookie(peer.is_tls);
+    with_cookie(own_answer(failure.0, failure.1), cookie)
+}
+
+fn with_cookie(mut response: Response<H2Body>, cookie: Option<String>) -> Response<H2Body> {
+    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        response.headers_mut().append(http::header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 fn own_answer(status: u16, what: &str) -> Response<H2Body> {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trimtab_model::InstanceId;
 
 use super::accept::{self, Listeners};
+use super::draw::LanePlace;
 use super::routes::{Estate, RouteState, Routes};
 use super::sample::Sampler;
 use crate::peers::TrustedPeers;
@@ -23,6 +24,7 @@ pub(super) struct LaneConfig {
     pub(super) limits: Limits,
     pub(super) trusted_peers: TrustedPeers,
     pub(super) connections_max: usize,
+    pub(super) place: LanePlace,
 }
 
 /// What the lead tells a lane.

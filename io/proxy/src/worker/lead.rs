@@ -337,20 +337,18 @@ impl Lead {
 /// Adds up cells that differ only in the lane that counted them.
 fn merge_cells(cells: Vec<crate::Cell>) -> Vec<crate::Cell> {
     let mut merged: Vec<crate::Cell> = Vec::with_capacity(cells.len());
-    let mut places: HashMap<(String, ReleaseId, String, u16, bool), Vec<usize>> = HashMap::new();
+    let mut places: HashMap<(String, ReleaseId, String), Vec<usize>> = HashMap::new();
     for cell in cells {
         let place = (
             cell.environment.to_string() + "/" + cell.service.as_str(),
             cell.release.clone(),
             cell.operation.clone(),
-            cell.weight.basis_points(),
-            cell.mirrored,
         );
         let candidates = places.entry(place).or_default();
         let same = candidates
             .iter()
             .copied()
-            .find(|at| merged[*at].arm == cell.arm && merged[*at].rollout == cell.rollout);
+            .find(|at| is_same_kind(&merged[*at], &cell));
         if let Some(at) = same {
             let into = &mut merged[at];
             into.requests += cell.requests;
@@ -364,6 +362,14 @@ fn merge_cells(cells: Vec<crate::Cell>) -> Vec<crate::Cell> {
         }
     }
     merged
+}
+
+/// Whether cells of one operation on one release count the same kind of request.
+fn is_same_kind(a: &crate::Cell, b: &crate::Cell) -> bool {
+    a.arm == b.arm
+        && a.rollout == b.rollout
+        && (a.weight, a.seen_weight) == (b.weight, b.seen_weight)
+        && (a.mirrored, a.returning) == (b.mirrored, b.returning)
 }
 
 /// Writes by rename, so that a reader sees the old file or the new one, whole.

@@ -40,6 +40,7 @@ pub(super) fn copy(lane: &Rc<Lane>, peer: &Peer, live: &Exchange, head: &Request
         forwarded_for: head.forwarded_for.clone(),
         forwarded_proto: head.forwarded_proto.clone(),
         forwarded_host: head.forwarded_host.clone(),
+        has_arm_cookie: false,
         headers: head.headers.clone(),
     };
     let (lane, peer) = (Rc::clone(lane), peer.clone());

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use trimtab_model::{InstanceId, ReleaseId, Weight};
+use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 
+use super::draw::{Register, SeenUsers};
 use super::tally::{Side, Tally};
 use crate::http1::Wire;
 use crate::protocol::Placement;
+use crate::table::{TicketOffice, cookie_name};
 use crate::{Endpoint, Pool, Route, RoutingTable};
 
 /// Idle connections kept per endpoint and lane.
@@ -87,6 +89,9 @@ pub(super) struct RouteState {
     baseline: Rc<PoolState>,
     candidate: Option<Rc<PoolState>>,
     mirror: Option<Rc<PoolState>>,
+    /// Of sticky arms, while there are two.
+    register: Option<Register>,
+    cookie_name: String,
 }
 
 impl RouteState {
@@ -99,13 +104,19 @@ impl RouteState {
         }
     }
 
-    /// Tosses the coin: the candidate with the recorded probability.
-    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> (Side, Rc<PoolState>) {
-        let weight = self.route.split.candidate_weight;
-        match &self.candidate {
-            Some(candidate) if toss(weight, rng) => (Side::Candidate, Rc::clone(candidate)),
-            _ => (Side::Baseline, Rc::clone(&self.baseline)),
-        }
+    /// The baseline's pool.
+    pub(super) fn baseline(&self) -> &Rc<PoolState> {
+        &self.baseline
+    }
+
+    /// How users are known again, if arms are sticky.
+    pub(super) fn register(&self) -> Option<&Register> {
+        self.register.as_ref()
+    }
+
+    /// Name of the cookie that holds a user's ticket.
+    pub(super) fn cookie_name(&self) -> &str {
+        &self.cookie_name
     }
 
     /// The mirror's pool, for its share of the requests.
@@ -176,7 +187,11 @@ fn host_name(host: &[u8]) -> Vec<u8> {
 pub(super) struct Estate {
     endpoints: HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
     in_flight: HashMap<Placement, Rc<Cell<u64>>>,
+    users: HashMap<Rollout, SeenUsers>,
 }
+
+/// A rollout where it is under way.
+type Rollout = (ServiceName, EnvironmentName, RolloutId);
 
 impl Estate {
     /// Builds a table's routes; connections to endpoints that it does not name are closed.
@@ -184,8 +199,10 @@ impl Estate {
         let before = std::mem::take(&mut self.endpoints);
         self.in_flight
             .retain(|_, count| Rc::strong_count(count) > 1 || count.get() > 0);
+        let users = std::mem::take(&mut self.users);
         let mut routes = Routes::default();
         for route in &table.routes {
+            let register = self.register(route, &users);
             let mut pool = |pool: &Pool| self.pool(route, pool, &before);
             let state = Rc::new(RouteState {
                 baseline: pool(&route.split.baseline),
@@ -193,6 +210,8 @@ impl Estate {
                 mirror: route.mirror.as_ref().map(|mirror| pool(&mirror.pool)),
                 timeout: Duration::from_millis(route.timeout_ms),
                 tally: Tally::default(),
+                register,
+                cookie_name: cookie_name(&route.service, &route.environment),
                 route: route.clone(),
             });
             if route.host == "*" {
@@ -209,6 +228,17 @@ impl Estate {
             routes.sort_by_key(|state| std::cmp::Reverse(state.route.path_prefix.len()));
         }
         routes
+    }
+
+    fn register(&mut self, route: &Route, before: &HashMap<Rollout, SeenUsers>) -> Option<Register> {
+        let split = &route.split;
+        let sticky = split.sticky.as_ref().filter(|_| split.candidate.is_some())?;
+        let rollout = split.rollout.as_ref()?;
+        let office = TicketOffice::new(sticky, &route.service, &route.environment, rollout);
+        let key = (route.service.clone(), route.environment.clone(), rollout.clone());
+        let kept = before.get(&key).cloned().unwrap_or_default();
+        let seen = Rc::clone(self.users.entry(key).or_insert(kept));
+        Some(Register::new(office, sticky, seen))
     }
 
     fn pool(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use http::Method;
-use trimtab_model::{Arm, LatencyHistogram};
+use trimtab_model::{Arm, LatencyHistogram, Weight};
 
 use super::operation;
 use super::routes::RouteState;
@@ -15,7 +15,7 @@ use crate::Cell;
 const OPERATIONS_MAX: usize = 100;
 
 /// Which of a route's pools a request went to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Side {
     Baseline,
     Candidate,
@@ -31,6 +31,15 @@ impl Side {
             Side::Candidate | Side::Mirror => Arm::Candidate,
         }
     }
+}
+
+/// What a request is to the comparison of arms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Unit {
+    /// No coin was tossed for it: its user's arm was known.
+    pub(super) returning: bool,
+    /// The weight under which its user was in the baseline before.
+    pub(super) seen: Weight,
 }
 
 /// What became of a request.
@@ -56,6 +65,8 @@ struct Operations {
     numbers: HashMap<Box<str>, usize>,
     names: Vec<Box<str>>,
     counts: Vec<[Counts; 3]>,
+    /// Counts of sticky users who were seen before; they come under few weights.
+    known: HashMap<(usize, Side, Unit), Counts>,
     scratch: String,
     folded: u64,
     fresh: bool,
@@ -93,12 +104,19 @@ impl Tally {
     }
 
     /// Counts one request that ended.
-    pub(super) fn record(&self, operation: usize, side: Side, outcome: &Outcome) {
+    pub(super) fn record(&self, operation: usize, side: Side, unit: Unit, outcome: &Outcome) {
         let operations = &mut *self.operations.borrow_mut();
-        let Some(counts) = operations.counts.get_mut(operation) else {
+        let counts = if unit == Unit::default() {
+            operations
+                .counts
+                .get_mut(operation)
+                .map(|sides| &mut sides[side as usize])
+        } else {
+            Some(operations.known.entry((operation, side, unit)).or_default())
+        };
+        let Some(counts) = counts else {
             return;
         };
-        let counts = &mut counts[side as usize];
         counts.requests += 1;
         counts.errors += u64::from(outcome.failed || outcome.status >= 500);
         counts.client_errors += u64::from(!outcome.failed && (400..500).contains(&outcome.status));
@@ -120,25 +138,14 @@ impl Tally {
                 .into_iter()
                 .zip(sides)
             {
-                let Some(pool) = route.pool(side).filter(|_| counts.requests > 0) else {
-                    continue;
-                };
-                let counts = std::mem::take(counts);
-                cells.push(Cell {
-                    service: route.route.service.clone(),
-                    environment: route.route.environment.clone(),
-                    release: pool.release.clone(),
-                    arm: side.arm(),
-                    rollout: route.route.split.rollout.clone(),
-                    weight: route.route.split.candidate_weight,
-                    operation: name.to_string(),
-                    requests: counts.requests,
-                    errors: counts.errors,
-                    client_errors: counts.client_errors,
-                    retries: counts.retries,
-                    latency: counts.latency,
-                    mirrored: side == Side::Mirror,
-                });
+                if counts.requests > 0 {
+                    cells.extend(cell(route, name, side, Unit::default(), std::mem::take(counts)));
+                }
+            }
+        }
+        for ((operation, side, unit), counts) in operations.known.drain() {
+            if let Some(name) = operations.names.get(operation) {
+                cells.extend(cell(route, name, side, unit, counts));
             }
         }
     }
@@ -147,6 +154,26 @@ impl Tally {
     pub(super) fn take_folded(&self) -> u64 {
         std::mem::take(&mut self.operations.borrow_mut().folded)
     }
+}
+
+fn cell(route: &RouteState, operation: &str, side: Side, unit: Unit, counts: Counts) -> Option<Cell> {
+    Some(Cell {
+        service: route.route.service.clone(),
+        environment: route.route.environment.clone(),
+        release: route.pool(side)?.release.clone(),
+        arm: side.arm(),
+        rollout: route.route.split.rollout.clone(),
+        weight: route.route.split.candidate_weight,
+        operation: operation.to_owned(),
+        requests: counts.requests,
+        errors: counts.errors,
+        client_errors: counts.client_errors,
+        retries: counts.retries,
+        latency: counts.latency,
+        mirrored: side == Side::Mirror,
+        returning: unit.returning,
+        seen_weight: unit.seen,
+    })
 }
 
 impl Operations {

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
-use trimtab_proxy::{Endpoint, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
+use trimtab_proxy::{Endpoint, Policy, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
 
 pub(crate) const SERVICE: &str = "blocks";
 
@@ -189,9 +189,11 @@ pub(crate) fn route(baseline: Pool, candidate: Option<(Pool, f64)>) -> Route {
             baseline,
             candidate: candidate.map(|(pool, _)| pool),
             candidate_weight,
+            sticky: None,
         },
         mirror: None,
         preview: None,
+        policy: Policy::default(),
     }
 }
 

@@ -7,3 +7,4 @@ mod harness;
 mod lifecycle;
 mod protocols;
 mod refusing;
+mod sticky;
