@@ -96,7 +96,7 @@ impl ProxyClient {
         service: &ServiceName,
         release: &ReleaseId,
     ) -> Result<InFlight, ClientError> {
-        self.count(service, None, release).await
+        self.count(service, None, release, false).await
     }
 
     /// How many requests are under way to a release in one environment, in every worker.
@@ -106,11 +106,12 @@ impl ProxyClient {
         environment: &EnvironmentName,
         release: &ReleaseId,
     ) -> Result<InFlight, ClientError> {
-        self.count(service, Some(environment), release).await
+        self.count(service, Some(environment), release, false).await
     }
 
     /// Waits until nothing is under way to a release in any environment, at most `limit`; says what
-    /// was left.
+    /// was left. Its WebSockets are closed (1001) and its event streams ended: their clients come
+    /// back, to whichever release serves by then.
     pub async fn wait_drained(
         &self,
         service: &ServiceName,
@@ -136,11 +137,13 @@ impl ProxyClient {
         service: &ServiceName,
         environment: Option<&EnvironmentName>,
         release: &ReleaseId,
+        drain: bool,
     ) -> Result<InFlight, ClientError> {
         let request = Request::InFlight {
             service: service.clone(),
             environment: environment.cloned(),
             release: release.clone(),
+            drain,
         };
         match self.ask(&request).await? {
             Reply::InFlight { in_flight } => Ok(in_flight),
@@ -157,7 +160,7 @@ impl ProxyClient {
     ) -> Result<InFlight, ClientError> {
         let until = Instant::now() + limit;
         loop {
-            let in_flight = self.count(service, environment, release).await?;
+            let in_flight = self.count(service, environment, release, true).await?;
             if in_flight.is_drained() || Instant::now() >= until {
                 return Ok(in_flight);
             }

@@ -41,6 +41,9 @@ pub(crate) enum Request {
         #[serde(default)]
         environment: Option<EnvironmentName>,
         release: ReleaseId,
+        /// WebSockets and event streams are asked to end.
+        #[serde(default)]
+        drain: bool,
     },
     Status,
     /// Turns the connection into a stream of frames.

@@ -131,6 +131,8 @@ pub struct Limits {
     pub h2_streams_max: u32,
     /// Streams reset by an HTTP/2 client before it is shut out (rapid reset).
     pub h2_resets_max: usize,
+    /// Milliseconds that a WebSocket's client has for its goodbye after the proxy's (1001).
+    pub tunnel_grace_ms: u64,
     /// Milliseconds that a draining worker waits for open requests and tunnels.
     pub drain_ms: u64,
     /// Bytes of unacknowledged frames kept on disk; the oldest are dropped above it.
@@ -147,6 +149,7 @@ impl Default for Limits {
             connections_max: 16_384,
             h2_streams_max: 128,
             h2_resets_max: 64,
+            tunnel_grace_ms: 5_000,
             drain_ms: 30_000,
             spool_bytes_max: 256 * 1024 * 1024,
         }

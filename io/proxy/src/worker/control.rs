@@ -75,9 +75,15 @@ async fn reply_to(lead: &Lead, request: Request) -> Reply {
             service,
             environment,
             release,
-        } => Reply::InFlight {
-            in_flight: lead.in_flight(&service, environment.as_ref(), &release).await,
-        },
+            drain,
+        } => {
+            if drain {
+                lead.end_streams(&service, environment.as_ref(), &release);
+            }
+            Reply::InFlight {
+                in_flight: lead.in_flight(&service, environment.as_ref(), &release).await,
+            }
+        }
         Request::Status => Reply::Status {
             status: Box::new(lead.status()),
         },

@@ -1,5 +1,6 @@
 //! One request from its head to its last byte: counted exactly once, whatever happens to it.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -20,6 +21,9 @@ use crate::table::preview_token_valid;
 const PATH_BYTES_MAX: usize = 256;
 /// Status of a client that left before the response's head (nginx's number).
 const CLIENT_LEFT: u16 = 499;
+
+/// A wait for the end of streams.
+pub(super) type Ending = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A request under way. Dropping it counts it.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ impl Exchange {
             unit,
             cookie,
         } = drawn;
-        pool.in_flight.set(pool.in_flight.get() + 1);
+        pool.load.requests.set(pool.load.requests.get() + 1);
         Exchange {
             operation: route.tally.operation(&head.method, head.path()),
             lane: Rc::clone(lane),
@@ -149,6 +153,17 @@ impl Exchange {
     /// The `Set-Cookie` that the answer carries, if any.
     pub(super) fn set_cookie(&self, is_tls: bool) -> Option<String> {
         draw::set_cookie(&self.route, self.cookie?, is_tls)
+    }
+
+    /// Ready when a stream that could go on for ever is to end: its release or the worker drains.
+    pub(super) fn ending(&self) -> Ending {
+        let (release, mut worker) = (self.pool.load.ending(), self.lane.draining());
+        Box::pin(async move {
+            tokio::select! {
+                () = release => {}
+                _drain = worker.wait_for(|draining| *draining) => {}
+            }
+        })
     }
 
     /// The status sent to the client.
@@ -232,9 +247,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.count();
-        self.pool
-            .in_flight
-            .set(self.pool.in_flight.get().saturating_sub(1));
+        let requests = &self.pool.load.requests;
+        requests.set(requests.get().saturating_sub(1));
     }
 }
 

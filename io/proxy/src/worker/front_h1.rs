@@ -241,7 +241,8 @@ impl<S: ClientIo> Connection<'_, S> {
             until_close,
         );
         exchange.set_status(answer.head.status);
-        if answer.head.is_event_stream {
+        let is_events = answer.head.is_event_stream;
+        if is_events {
             exchange.count();
         }
         let mut client = H1Client {
@@ -249,7 +250,8 @@ impl<S: ClientIo> Connection<'_, S> {
             decoder,
             awaits_continue: false,
         };
-        match relay::run(&mut client, answer, !head.is_http10, &mut self.deadline).await {
+        let ending = is_events.then(|| exchange.ending());
+        match relay::run(&mut client, answer, !head.is_http10, &mut self.deadline, ending).await {
             Relayed::Complete if keep => After::Keep,
             Relayed::Complete | Relayed::CompleteEarly => After::Linger,
             Relayed::ClientGone => After::Close,
@@ -275,7 +277,11 @@ impl<S: ClientIo> Connection<'_, S> {
         out.extend_from_slice(b"\r\n");
         exchange.set_status(101);
         exchange.count();
-        tunnel::run(&mut self.wire, answer.upstream.wire).await;
+        let is_websocket = (answer.head.upgrade.as_ref())
+            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        let grace = Duration::from_millis(self.lane.config.limits.tunnel_grace_ms);
+        let ending = exchange.ending();
+        tunnel::run(&mut self.wire, answer.upstream.wire, is_websocket, ending, grace).await;
         drop(exchange);
         After::Close
     }

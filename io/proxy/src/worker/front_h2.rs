@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::accept::Peer;
-use super::exchange::{Exchange, Refusal};
+use super::exchange::{Ending, Exchange, Refusal};
 use super::forward::{Answer, Client, Failure, reach};
 use super::front_h1::ClientIo;
 use super::lane::Lane;
@@ -185,6 +185,7 @@ fn respond(answer: Answer, client: H2Client, exchange: Exchange, mut deadline: D
         upstream: Some(upstream),
         upload,
         client,
+        ending: head.is_event_stream.then(|| exchange.ending()),
         exchange,
         deadline,
         stall,
@@ -225,10 +226,19 @@ struct RelayBody {
     deadline: Deadline,
     stall: Duration,
     keep_alive: bool,
+    /// Of an event stream.
+    ending: Option<Ending>,
 }
 
 impl RelayBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if let Some(ending) = &mut self.ending
+            && ending.as_mut().poll(cx).is_ready()
+        {
+            // A client of events takes the end as a sign to come back.
+            self.ending = None;
+            self.upstream = None;
+        }
         loop {
             let Some(upstream) = &mut self.upstream else {
                 return Poll::Ready(None);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trimtab_model::InstanceId;
+use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, ServiceName};
 
 use super::accept::{self, Listeners};
 use super::draw::LanePlace;
@@ -34,12 +34,34 @@ pub(super) enum Order {
     Table(Arc<RoutingTable>, oneshot::Sender<()>),
     /// An endpoint's health changed.
     Eligible(InstanceId, SocketAddr, bool),
+    /// WebSockets and event streams of a release are to end.
+    EndStreams(Ended),
     /// Hand over the counts since the last time.
     Report(oneshot::Sender<Report>),
     /// Begin to accept.
     Accept,
     /// Accept no more and finish what is open.
     Drain,
+}
+
+/// A release that is drained, in one environment or in all.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) service: ServiceName,
+    pub(super) environment: Option<EnvironmentName>,
+    pub(super) release: ReleaseId,
+}
+
+impl Ended {
+    /// Whether it is drained where `placement` is.
+    pub(super) fn covers(&self, placement: &Placement) -> bool {
+        placement.service == self.service
+            && placement.release == self.release
+            && self
+                .environment
+                .as_ref()
+                .is_none_or(|environment| *environment == placement.environment)
+    }
 }
 
 /// What a lane counted since the last report.
@@ -197,6 +219,7 @@ pub(super) fn run(
                 Order::Eligible(instance, address, eligible) => {
                     lane.estate.borrow().set_eligible(&instance, address, eligible);
                 }
+                Order::EndStreams(ended) => lane.estate.borrow().end_streams(&ended),
                 Order::Report(answer) => {
                     let _gone = answer.send(lane.report());
                 }

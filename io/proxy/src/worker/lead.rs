@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trimtab_model::{EnvironmentName, ReleaseId, ServiceName, Timestamp};
 
 use super::health::{HealthBoard, now};
-use super::lane::{Order, Report};
+use super::lane::{Ended, Order, Report};
 use super::sample;
 use super::spool::Spool;
 use crate::frame::FRAME_FORMAT;
@@ -284,6 +284,21 @@ impl Lead {
             pending.cells.extend(batch.cells);
             pending.requests.extend(batch.requests);
         }
+    }
+
+    /// Asks what could go on for ever to end; older workers have asked already.
+    pub(super) fn end_streams(
+        &self,
+        service: &ServiceName,
+        environment: Option<&EnvironmentName>,
+        release: &ReleaseId,
+    ) {
+        let ended = Ended {
+            service: service.clone(),
+            environment: environment.cloned(),
+            release: release.clone(),
+        };
+        self.order(|| Order::EndStreams(ended.clone()));
     }
 
     /// Requests under way to a release, here and in older workers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::exchange::Ending;
 use super::forward::Answer;
 use super::front_h1::{ClientIo, H1Client};
 use crate::http1::{BodyLength, Deadline, Decoded, Decoder, encode_chunk, encode_last_chunk};
@@ -19,7 +20,8 @@ const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relayed {
     Complete,
-    /// All of the answer, before all of the request: the connection cannot be used again.
+    /// All of the answer, before all of the request, or an event stream that was ended: the
+    /// connection is not used again.
     CompleteEarly,
     ClientGone,
     /// The instance broke off.
@@ -33,6 +35,10 @@ struct Relay<'a, 'b, S> {
     chunked: bool,
     ended: bool,
     stall: Duration,
+    /// Ended before the instance did.
+    cut: bool,
+    /// Of an event stream whose end can be said.
+    ending: Option<Ending>,
 }
 
 /// Passes the body on. `may_chunk`: the client understands chunked coding. The connection to the
@@ -42,23 +48,32 @@ pub(super) async fn run<S: ClientIo>(
     answer: Answer,
     may_chunk: bool,
     deadline: &mut Deadline,
+    ending: Option<Ending>,
 ) -> Relayed {
     let stall = if answer.head.is_event_stream {
         STALL_TIMEOUT_EVENTS
     } else {
         STALL_TIMEOUT
     };
+    let chunked = may_chunk && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
     let mut relay = Relay {
         client,
         decoder: Decoder::new(answer.head.body),
-        chunked: may_chunk && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose),
+        chunked,
+        ending: ending.filter(|_| chunked),
         answer,
         ended: false,
+        cut: false,
         stall,
     };
     deadline.set(Instant::now() + stall);
     let relayed = std::future::poll_fn(|cx| relay.poll(cx, deadline)).await;
-    let Relay { answer, decoder, .. } = relay;
+    let Relay {
+        answer, decoder, cut, ..
+    } = relay;
+    if cut && relayed == Relayed::Complete {
+        return Relayed::CompleteEarly;
+    }
     if relayed != Relayed::Complete {
         return relayed;
     }
@@ -73,6 +88,14 @@ pub(super) async fn run<S: ClientIo>(
 
 impl<S: ClientIo> Relay<'_, '_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Relayed> {
+        if let Some(ending) = self.ending.as_mut().filter(|_| !self.ended)
+            && ending.as_mut().poll(cx).is_ready()
+        {
+            // A client of events takes the end as a sign to come back.
+            self.ending = None;
+            self.cut = true;
+            self.end();
+        }
         loop {
             if let Some(broken) = self.decode() {
                 return Poll::Ready(broken);

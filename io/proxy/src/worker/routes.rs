@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 
 use super::draw::{Register, SeenUsers};
+use super::lane::Ended;
 use super::tally::{Side, Tally};
 use crate::http1::Wire;
 use crate::protocol::Placement;
@@ -53,13 +55,43 @@ impl EndpointState {
     }
 }
 
+/// What is under way to one release in one place, on one lane.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) requests: Cell<u64>,
+    /// Changes when streams that could go on for ever are to end.
+    ending: watch::Sender<()>,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Load {
+            requests: Cell::new(0),
+            ending: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Load {
+    /// Ready when a stream that begins now is to end.
+    pub(super) fn ending(&self) -> impl Future<Output = ()> + use<> {
+        let mut ending = self.ending.subscribe();
+        async move {
+            if ending.changed().await.is_err() {
+                // The last table that names the release is gone, and nobody asks any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
 /// One release's instances on one lane.
 #[derive(Debug)]
 pub(super) struct PoolState {
     pub(super) release: ReleaseId,
     pub(super) endpoints: Vec<Rc<EndpointState>>,
-    /// Requests under way to this release; shared by the pools of all tables.
-    pub(super) in_flight: Rc<Cell<u64>>,
+    /// What is under way to this release; shared by the pools of all tables.
+    pub(super) load: Rc<Load>,
     turn: Cell<usize>,
 }
 
@@ -186,7 +218,7 @@ fn host_name(host: &[u8]) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub(super) struct Estate {
     endpoints: HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
-    in_flight: HashMap<Placement, Rc<Cell<u64>>>,
+    loads: HashMap<Placement, Rc<Load>>,
     users: HashMap<Rollout, SeenUsers>,
 }
 
@@ -197,8 +229,8 @@ impl Estate {
     /// Builds a table's routes; connections to endpoints that it does not name are closed.
     pub(super) fn build(&mut self, table: &RoutingTable) -> Routes {
         let before = std::mem::take(&mut self.endpoints);
-        self.in_flight
-            .retain(|_, count| Rc::strong_count(count) > 1 || count.get() > 0);
+        self.loads
+            .retain(|_, load| Rc::strong_count(load) > 1 || load.requests.get() > 0);
         let users = std::mem::take(&mut self.users);
         let mut routes = Routes::default();
         for route in &table.routes {
@@ -270,7 +302,7 @@ impl Estate {
         Rc::new(PoolState {
             release: pool.release.clone(),
             endpoints,
-            in_flight: Rc::clone(self.in_flight.entry(placement).or_default()),
+            load: Rc::clone(self.loads.entry(placement).or_default()),
             turn: Cell::new(0),
         })
     }
@@ -284,10 +316,15 @@ impl Estate {
 
     /// Requests under way, by release and place; none that are zero.
     pub(super) fn in_flight(&self) -> Vec<(Placement, u64)> {
-        let counts = self.in_flight.iter().filter(|(_, count)| count.get() > 0);
-        counts
-            .map(|(placement, count)| (placement.clone(), count.get()))
+        let busy = self.loads.iter().filter(|(_, load)| load.requests.get() > 0);
+        busy.map(|(placement, load)| (placement.clone(), load.requests.get()))
             .collect()
+    }
+
+    /// Asks WebSockets and event streams of a release to end.
+    pub(super) fn end_streams(&self, ended: &Ended) {
+        let meant = self.loads.iter().filter(|(placement, _)| ended.covers(placement));
+        meant.for_each(|(_, load)| load.ending.send_replace(()));
     }
 
     /// Closes connections that were idle for too long.

@@ -135,6 +135,17 @@ async fn answer(instance: Instance, mut request: Request<Incoming>) -> Result<Re
             });
             ok(StreamBody::new(Box::pin(stream)).boxed_unsync())
         }
+        "events" => {
+            let stream = futures_util::stream::unfold(0, |number| async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let event = format!("id: {number}\ndata: {number}\n\n");
+                Some((Ok(Frame::data(Bytes::from(event))), number + 1))
+            });
+            Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(StreamBody::new(Box::pin(stream)).boxed_unsync())
+                .unwrap()
+        }
         "large" => {
             let size: usize = path.split('/').nth(2).unwrap().parse().unwrap();
             ok(full(vec![b'x'; size]))

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod counting;
+mod draining;
 mod forwarding;
 mod harness;
 mod lifecycle;

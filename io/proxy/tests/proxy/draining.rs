@@ -1,0 +1,157 @@
+//! What could go on for ever ends kindly when its release, or the worker, drains.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use trimtab_model::EnvironmentName;
+use trimtab_proxy::Pool;
+
+use crate::harness::{Instance, Proxy, eventually, pool, program, release, route, service};
+
+/// Answers every WebSocket message in kind, and says in the end how it was closed.
+async fn websockets() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<u16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, closings) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let closed = closed.clone();
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+                    return;
+                };
+                while let Some(Ok(message)) = socket.next().await {
+                    match message {
+                        Message::Close(frame) => {
+                            let code = frame.map_or(0, |frame| u16::from(frame.code));
+                            let _over = closed.send(code);
+                        }
+                        message if message.is_text() => drop(socket.send(message).await),
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    (address, closings)
+}
+
+/// A pool whose health does not matter, at `address`.
+fn at(name: &str, instance: &Instance, address: SocketAddr) -> Pool {
+    let mut pool = pool(name, &[instance]);
+    pool.endpoints[0].address = address;
+    pool.health.unhealthy_after = 1_000;
+    pool
+}
+
+async fn open(proxy: &Proxy) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let url = format!("ws://{}/live", proxy.address);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    socket.send(Message::text("hello")).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap().into_text().unwrap(),
+        "hello"
+    );
+    socket
+}
+
+async fn closing(socket: &mut WebSocketStream<TcpStream>) -> u16 {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(10), socket.next())
+            .await
+            .unwrap();
+        if let Message::Close(Some(frame)) = message.unwrap().unwrap() {
+            return frame.code.into();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_websocket_gets_1001_and_time_to_say_goodbye() {
+    let (address, mut closings) = websockets().await;
+    let (blue, green) = (
+        Instance::start("blocks-r1").await,
+        Instance::start("blocks-r2").await,
+    );
+    let proxy = Proxy::start(|config| config.limits.tunnel_grace_ms = 20_000).await;
+    proxy.apply(route(at("blocks-r1", &blue, address), None)).await;
+    let mut socket = open(&proxy).await;
+    proxy
+        .apply(route(
+            pool("blocks-r2", &[&green]),
+            Some((at("blocks-r1", &blue, address), 0.0)),
+        ))
+        .await;
+    // Still open: a switch away from a release is no drain.
+    socket.send(Message::text("on")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap(), "on");
+    let production = EnvironmentName::new("production").unwrap();
+    let (service, release) = (service(), release("blocks-r1"));
+    let drained = proxy
+        .client
+        .wait_drained_in(&service, &production, &release, Duration::from_secs(10));
+    let goodbye = async {
+        assert_eq!(closing(&mut socket).await, 1001);
+        // tungstenite answers the close frame by itself as it reads on.
+        assert!(socket.next().await.is_none());
+    };
+    let (drained, ()) = tokio::join!(drained, goodbye);
+    assert!(drained.unwrap().is_drained());
+    assert_eq!(
+        closings.recv().await,
+        Some(1001),
+        "the instance hears the client's goodbye"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websockets_and_event_streams_leave_a_worker_that_drains() {
+    let (address, _closings) = websockets().await;
+    let blue = Instance::start("blocks-r1").await;
+    let proxy = Proxy::start(|config| {
+        config.limits.tunnel_grace_ms = 300;
+        config.limits.drain_ms = 20_000;
+    })
+    .await;
+    let mut sockets = route(at("blocks-r1", &blue, address), None);
+    sockets.path_prefix = "/live".to_owned();
+    proxy
+        .apply_all(vec![sockets, route(pool("blocks-r1", &[&blue]), None)])
+        .await;
+    let mut socket = open(&proxy).await;
+    // This one never says goodbye: the grace period ends it.
+    let mut silent = open(&proxy).await.into_inner();
+    let mut events = TcpStream::connect(proxy.address).await.unwrap();
+    events
+        .write_all(b"GET /events HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains("data: 1\n\n") {
+        assert_ne!(events.read_buf(&mut text).await.unwrap(), 0);
+    }
+    let began = Instant::now();
+    proxy.client.upgrade(program()).await.unwrap();
+    assert_eq!(closing(&mut socket).await, 1001);
+    let mut last = Vec::new();
+    silent.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, [0x88, 0x02, 0x03, 0xe9]);
+    events.read_to_end(&mut text).await.unwrap();
+    assert!(text.ends_with(b"0\r\n\r\n"), "an event stream ends whole");
+    drop(socket);
+    eventually("the old worker ends", || async {
+        proxy.client.status().await.unwrap().draining_pids.is_empty()
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "well before the drain limit"
+    );
+}
