@@ -44,9 +44,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The checkout's root folder.
+/// The checkout's root folder: asked for now, since a target folder that clones share may hold this program as
+/// another clone built it.
 pub(crate) fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("xtask"), PathBuf::from);
     manifest.parent().map_or(manifest.clone(), PathBuf::from)
 }
 

@@ -39,7 +39,10 @@ const DOMAIN_BANS: [(&str, &str); 7] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// Every crate of the house as (layer, room, names of the workspace crates it uses at run time).

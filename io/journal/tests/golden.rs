@@ -9,7 +9,7 @@ use trimtab_journal::{Expected, FORMAT, Journal, NewEvent, examine};
 use trimtab_model::{Actor, Timestamp};
 
 fn golden(format: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/format-{format}.db"))
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(format!("tests/golden/format-{format}.db"))
 }
 
 fn events() -> Vec<NewEvent> {

@@ -53,7 +53,7 @@ impl Server {
         std::fs::write(&certificate, key.cert.pem()).unwrap();
         std::fs::write(&secret, key.signing_key.serialize_pem()).unwrap();
         let mut process = Command::new(python())
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/smtp_server.py"))
+            .arg(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/tests/smtp_server.py")
             .args([&certificate, &secret])
             .args(modes)
             .stdout(Stdio::piped())

@@ -23,9 +23,9 @@ fn python() -> PathBuf {
 }
 
 async fn send(protocol: &str, endpoint: String, compression: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/sdk.py");
+    let script = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/tests/ingest/sdk.py";
     let mut command = Command::new(python());
-    command.args([script, protocol, &endpoint, TOKEN, compression]);
+    command.args([&script, protocol, &endpoint, TOKEN, compression]);
     let output = tokio::task::spawn_blocking(move || command.output())
         .await
         .unwrap()

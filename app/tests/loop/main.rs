@@ -1,0 +1,11 @@
+//! The whole program, end to end: real commits, processes, traffic and receivers.
+//!
+//! One binary, since each links the whole house. [`house`] is what the tests share: a repository of a small
+//! service that misbehaves as told, control with real shims and proxy (in this process, or as `trimtab
+//! serve`), users' load that counts for itself, and receivers of all four channels.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod blue_green;
+mod house;
+mod pipeline;
+mod story;
