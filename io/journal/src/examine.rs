@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures_util::TryStreamExt;
 use serde::Serialize;
-use sqlx::{ConnectOptions, Row};
+use sqlx::{ConnectOptions, Row, sqlite::SqliteConnection};
 
 use crate::event::{columns, from_row};
 use crate::{JournalError, schema};
@@ -45,7 +45,13 @@ pub async fn examine(path: impl AsRef<Path>) -> Result<Examination, JournalError
     let path = schema::absolute(path.as_ref())?;
     let named = |error: sqlx::Error| JournalError::from_sqlx(&path, &error);
     let mut connection = schema::reader_options(&path).connect().await.map_err(named)?;
-    let format = schema::recognise(&mut connection, &path).await?;
+    let found = look(&mut connection, &path).await;
+    let _ = sqlx::Connection::close(connection).await;
+    found
+}
+
+async fn look(connection: &mut SqliteConnection, path: &Path) -> Result<Examination, JournalError> {
+    let format = schema::recognise(connection, path).await?;
     let mut found = Examination {
         format,
         ..Examination::default()
@@ -55,7 +61,7 @@ pub async fn examine(path: impl AsRef<Path>) -> Result<Examination, JournalError
         return Ok(found);
     }
     match sqlx::query("PRAGMA integrity_check(20)")
-        .fetch_all(&mut connection)
+        .fetch_all(&mut *connection)
         .await
     {
         Ok(rows) => {
@@ -69,7 +75,7 @@ pub async fn examine(path: impl AsRef<Path>) -> Result<Examination, JournalError
     }
     let mut heads: HashMap<String, u64> = HashMap::new();
     let all = concat!("SELECT ", columns!(), " FROM events ORDER BY position");
-    let mut rows = sqlx::query(all).fetch(&mut connection);
+    let mut rows = sqlx::query(all).fetch(&mut *connection);
     loop {
         match rows.try_next().await {
             Ok(None) => break,

@@ -239,13 +239,20 @@ impl Journal {
             .map_err(|error| opened(error.to_string()))
     }
 
-    /// Finishes the appends that wait, closes the file and lets go of the lock; appends fail from now on.
+    /// Finishes the appends that wait, moves the write-ahead log into the file, closes it and lets go of the
+    /// lock; appends fail from now on.
     pub async fn close(&self) {
-        if let Ok(mut appends) = self.inner.appends.lock() {
-            appends.take();
-        }
+        let appends = self
+            .inner
+            .appends
+            .lock()
+            .ok()
+            .and_then(|mut appends| appends.take());
         let writer = self.inner.writer.lock().ok().and_then(|mut writer| writer.take());
+        // The readers first: of two connections that close at once SQLite may take neither for the last one, and
+        // then nobody empties the write-ahead log.
         self.inner.readers.close().await;
+        drop(appends);
         if let Some(writer) = writer {
             let _ = writer.await;
         }

@@ -10,7 +10,7 @@ use crate::JournalError;
 /// ends, so there is no stale lock to clean up.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// The lock's file: the journal's name with `.lock` after it.
@@ -52,6 +52,14 @@ impl Lock {
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just starting holds a copy of it until its
+        // program runs, and with it the lock.
+        let _ = self.file.unlock();
     }
 }

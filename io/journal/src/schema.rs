@@ -105,24 +105,41 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, Journal
             .connect()
             .await
             .map_err(|e| JournalError::from_sqlx(path, &e))?;
-        recognise(&mut reader, path).await?;
-        if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECK_BYTES_MAX) {
-            quick_check(&mut reader, path).await?;
-        }
+        let looked = look(&mut reader, path).await;
+        // Closed, not dropped, also after an error: a dropped connection lets go of the file at some later time.
         let _ = sqlx::Connection::close(reader).await;
+        looked?;
     }
     let mut connection = writer_options(path)
         .create_if_missing(true)
         .connect()
         .await
         .map_err(|e| JournalError::from_sqlx(path, &e))?;
-    if recognise(&mut connection, path).await? == 0 {
-        create(&mut connection, path).await?;
+    match make(&mut connection, path, new).await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            let _ = sqlx::Connection::close(connection).await;
+            Err(error)
+        }
+    }
+}
+
+async fn look(reader: &mut SqliteConnection, path: &Path) -> Result<(), JournalError> {
+    recognise(reader, path).await?;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECK_BYTES_MAX) {
+        quick_check(reader, path).await?;
+    }
+    Ok(())
+}
+
+async fn make(connection: &mut SqliteConnection, path: &Path, new: bool) -> Result<(), JournalError> {
+    if recognise(connection, path).await? == 0 {
+        create(connection, path).await?;
     }
     if new {
         sync_folder(path)?;
     }
-    Ok(connection)
+    Ok(())
 }
 
 async fn create(connection: &mut SqliteConnection, path: &Path) -> Result<(), JournalError> {

@@ -65,7 +65,12 @@ impl Writer {
             }
             self.commit(batch).await;
         }
-        if let Some(connection) = self.connection {
+        if let Some(mut connection) = self.connection {
+            // A failure costs nothing but the time to read the log again at the next start.
+            let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+            if let Err(error) = checkpoint.execute(&mut connection).await {
+                tracing::warn!(%error, "failed to move the journal's write-ahead log into its file");
+            }
             let _ = connection.close().await;
         }
     }

@@ -228,6 +228,36 @@ async fn a_write_ahead_log_torn_anywhere_keeps_what_was_checkpointed() {
 }
 
 #[tokio::test]
+async fn a_closed_journal_is_one_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..30 {
+        let path = folder.path().join(format!("journal-{round}.db"));
+        let journal = Journal::open(&path).await.unwrap();
+        for n in 0..4 {
+            journal
+                .append(Expected::Exactly(n), vec![event("s", "a", 9_000)])
+                .await
+                .unwrap();
+        }
+        // Readers up to the moment of closing, so that all connections are there and some just became idle.
+        let reads = (0..8).map(|_| {
+            let journal = journal.clone();
+            tokio::spawn(async move { journal.read_stream("s", 0).await })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            assert_eq!(read.await.unwrap().unwrap().len(), 4);
+        }
+        journal.close().await;
+        // What is left beside the file would be lost to whoever copies the file alone.
+        assert!(
+            !folder.path().join(format!("journal-{round}.db-wal")).exists(),
+            "round {round}"
+        );
+        assert!(std::fs::metadata(&path).unwrap().len() > 36_000, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_byte_is_an_error_or_harmless_and_never_a_wrong_event() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
@@ -290,6 +320,11 @@ async fn salvage_keeps_the_unbroken_beginning_of_every_stream() {
     journal.close().await;
     // Overwrite some pages in the middle, as a failing disk does.
     let mut bytes = std::fs::read(&path).unwrap();
+    assert!(
+        bytes.len() > 120_000,
+        "a closed journal is all in its file, not {} bytes of it",
+        bytes.len()
+    );
     let middle = bytes.len() / 4096 / 2 * 4096;
     bytes[middle..middle + 3 * 4096].fill(0xA5);
     std::fs::write(&path, &bytes).unwrap();
