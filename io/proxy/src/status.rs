@@ -64,6 +64,18 @@ pub struct Counters {
     pub unrouted: u64,
     /// Testers' requests by preview header (in no cell).
     pub previewed: u64,
+    /// Requests turned away by a rate limit (429).
+    pub rate_limited: u64,
+    /// Requests answered with a maintenance page.
+    pub maintained: u64,
+    /// Times that a request was held, because its route was paused or had no instance.
+    pub held: u64,
+    /// Requests not held because too many were.
+    pub hold_refused: u64,
+    /// Times that an instance was left out for failing.
+    pub ejections: u64,
+    /// Files that one arm did not have and the other did.
+    pub assets_crossed: u64,
     /// Copies not sent because too many were under way.
     pub mirror_dropped: u64,
     /// Operations folded into `other`.
@@ -83,6 +95,12 @@ impl Counters {
         self.refused += other.refused;
         self.unrouted += other.unrouted;
         self.previewed += other.previewed;
+        self.rate_limited += other.rate_limited;
+        self.maintained += other.maintained;
+        self.held += other.held;
+        self.hold_refused += other.hold_refused;
+        self.ejections += other.ejections;
+        self.assets_crossed += other.assets_crossed;
         self.mirror_dropped += other.mirror_dropped;
         self.operations_folded += other.operations_folded;
         self.tls_failed += other.tls_failed;

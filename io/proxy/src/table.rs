@@ -13,7 +13,7 @@ use trimtab_model::{
     EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Timestamp, Weight,
 };
 
-pub use policy::{Policy, Tester, TesterBy};
+pub use policy::{Ejection, LimitBy, Maintenance, Policy, RateLimit, Tester, TesterBy};
 pub use sticky::{Sticky, StickyBy};
 pub(crate) use sticky::{TICKETS, Ticket, TicketOffice, cookie_name};
 

@@ -1,9 +1,12 @@
 //! The worker: one lane per core that serves, and a lead that speaks with holder and `serve`.
 
 mod accept;
+mod admit;
+mod assets;
 mod control;
 mod courier;
 mod draw;
+mod endpoint;
 mod exchange;
 mod forward;
 mod front_h1;
@@ -11,8 +14,11 @@ mod front_h2;
 mod health;
 mod lane;
 mod lead;
+mod limiter;
 mod mirror;
 mod operation;
+mod page;
+mod pool;
 mod prefixed;
 mod relay;
 mod routes;
@@ -42,6 +48,7 @@ use courier::Courier;
 use draw::LanePlace;
 use lane::LaneConfig;
 use lead::Lead;
+use limiter::Limiters;
 
 /// How often lanes hand over their counts; a frame covers no more than twice this.
 const TICK: Duration = Duration::from_millis(100);
@@ -127,6 +134,7 @@ fn start_lanes(
         trusted_peers: config.trusted_peers()?,
         connections_max: (config.limits.connections_max / count).max(1),
         place: LanePlace { number: 0, count },
+        limiters: Limiters::default(),
     };
     let tls_config = config.tls.as_ref().map(tls::load).transpose()?;
     let mut lanes = Vec::new();

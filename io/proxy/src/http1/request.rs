@@ -52,6 +52,8 @@ pub(crate) struct RequestHead {
     pub(crate) preview: Option<Bytes>,
     /// `x-trimtab-preview-token`.
     pub(crate) preview_token: Option<Bytes>,
+    /// `Forwarded`, all of them joined, however little it is worth.
+    pub(crate) forwarded: Option<Bytes>,
     /// `X-Forwarded-For`, all of them joined, however little it is worth.
     pub(crate) forwarded_for: Option<Bytes>,
     /// `X-Forwarded-Proto`.
@@ -78,6 +80,7 @@ impl RequestHead {
             traceparent: None,
             preview: None,
             preview_token: None,
+            forwarded: None,
             forwarded_for: None,
             forwarded_proto: None,
             forwarded_host: None,
@@ -105,16 +108,14 @@ impl RequestHead {
                 return false;
             }
             9 if name.eq_ignore_ascii_case(b"forwarded") => {
-                // Only X-Forwarded-* is written, so a Forwarded that contradicts it must not pass.
+                // Passed on with what the proxy adds, or not at all: it must not contradict
+                // X-Forwarded-*.
+                join(&mut self.forwarded, value());
                 return true;
             }
             11 if name.eq_ignore_ascii_case(b"traceparent") => &mut self.traceparent,
             15 if name.eq_ignore_ascii_case(b"x-forwarded-for") => {
-                let value = value();
-                self.forwarded_for = Some(match self.forwarded_for.take() {
-                    Some(before) => Bytes::from([&before[..], b", ", &value[..]].concat()),
-                    None => value,
-                });
+                join(&mut self.forwarded_for, value());
                 return true;
             }
             16 if name.eq_ignore_ascii_case(b"x-forwarded-host") => &mut self.forwarded_host,
@@ -126,6 +127,14 @@ impl RequestHead {
         *slot = Some(value());
         true
     }
+}
+
+/// Adds to a list that came in several headers.
+fn join(list: &mut Option<Bytes>, value: Bytes) {
+    *list = Some(match list.take() {
+        Some(before) => Bytes::from([&before[..], b", ", &value[..]].concat()),
+        None => value,
+    });
 }
 
 /// Takes a complete head from the front of `input`; none while more must be read.

@@ -1,7 +1,7 @@
 //! Takes connections from the listening sockets that the holder keeps open.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::lane::{Lane, OpenConnection};
 use super::{front_h1, front_h2};
+use crate::http1::RequestHead;
 
 /// A TLS handshake takes at most this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +34,16 @@ pub(super) struct Peer {
     pub(super) is_tls: bool,
     /// Whether its `X-Forwarded-*` are believed.
     pub(super) is_trusted: bool,
+}
+
+impl Peer {
+    /// Who asks: the other side, or whom a trusted one names last.
+    pub(super) fn client(&self, head: &RequestHead) -> IpAddr {
+        let named = head.forwarded_for.as_ref().filter(|_| self.is_trusted);
+        let last = named.and_then(|list| list.rsplit(|byte| *byte == b',').next());
+        last.and_then(|text| std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok())
+            .unwrap_or_else(|| self.address.ip().to_canonical())
+    }
 }
 
 /// Starts accepting; each task ends when aborted.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use trimtab_model::Weight;
 
-use super::routes::{PoolState, RouteState};
+use super::pool::PoolState;
+use super::routes::RouteState;
 use super::tally::{Side, Unit};
 use crate::http1::{RequestHead, cookie};
 use crate::table::{TICKETS, Ticket, TicketOffice};

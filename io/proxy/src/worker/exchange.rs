@@ -2,15 +2,17 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
 use trimtab_model::{ReleaseId, Timestamp};
 
 use super::draw::{self, CookieOrder, Drawn};
+use super::endpoint::EndpointState;
 use super::lane::Lane;
-use super::routes::{EndpointState, PoolState, RouteState};
+use super::pool::PoolState;
+use super::routes::RouteState;
 use super::tally::{Outcome, Side, Unit};
 use super::trace::Trace;
 use crate::RequestRecord;
@@ -52,18 +54,13 @@ pub(super) struct Exchange {
 /// Why a request got no further than the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// No route covers host and path.
-    NoRoute,
     /// The preview header names no release here, or the token is missing, wrong or expired.
     Preview,
 }
 
 impl Exchange {
-    /// Routes a request: finds the route, then tosses the coin for the arm.
-    pub(super) fn begin(lane: &Rc<Lane>, head: &RequestHead) -> Result<Self, Refusal> {
-        let path = head.path();
-        let routes = lane.routes();
-        let route = Rc::clone(routes.find(&head.host, path).ok_or(Refusal::NoRoute)?);
+    /// Draws the arm of a request on its route.
+    pub(super) fn begin(lane: &Rc<Lane>, route: Rc<RouteState>, head: &RequestHead) -> Result<Self, Refusal> {
         let rng = &mut *lane.rng.borrow_mut();
         let asked_for = match &head.preview {
             Some(release) => Some(preview_pool(&route, release, head).ok_or(Refusal::Preview)?),
@@ -145,6 +142,58 @@ impl Exchange {
         }
     }
 
+    /// Bytes that the request's body may have.
+    pub(super) fn body_bytes_max(&self) -> u64 {
+        let limit = self.lane.config.limits.body_bytes_max;
+        let own = self.route.route.policy.body_bytes_max;
+        own.map_or(limit, |own| own.min(limit))
+    }
+
+    /// Until when this request waits for an instance, if its route holds requests.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        let hold_ms = self.route.route.policy.hold_ms;
+        let limit = Duration::from_millis(hold_ms).min(self.route.timeout);
+        (hold_ms > 0).then(|| self.started + limit)
+    }
+
+    /// Notes how an instance did, for its ejection.
+    pub(super) fn note(&self, endpoint: &EndpointState, failed: bool) {
+        if self.pool.note(endpoint, failed) {
+            self.lane.counters.borrow_mut().ejections += 1;
+        }
+    }
+
+    /// Follows the table in force, before anything was sent: the same arm, with its instances of
+    /// today. If its release is gone, the coin is tossed anew.
+    pub(super) fn rebind(&mut self, head: &RequestHead) {
+        let routes = self.lane.routes();
+        let Some(route) = routes.find(&head.host, head.path()) else {
+            return;
+        };
+        if let Some(pool) = route.pool_of(&self.pool.release) {
+            self.move_to(pool);
+        } else if let Ok(mut anew) = Exchange::begin(&self.lane, Rc::clone(route), head) {
+            anew.started = self.started;
+            std::mem::replace(self, anew).forget();
+        }
+    }
+
+    /// Turns to the other arm, though it is still counted in the one that was drawn; false if there
+    /// is none.
+    pub(super) fn cross(&mut self) -> bool {
+        let other = self.route.other_arm(self.side).cloned();
+        other.inspect(|pool| self.move_to(Rc::clone(pool))).is_some()
+    }
+
+    fn move_to(&mut self, pool: Rc<PoolState>) {
+        pool.load.requests.set(pool.load.requests.get() + 1);
+        let before = std::mem::replace(&mut self.pool, pool);
+        before
+            .load
+            .requests
+            .set(before.load.requests.get().saturating_sub(1));
+    }
+
     /// When the request's head had come.
     pub(super) fn started(&self) -> Instant {
         self.started
@@ -194,6 +243,9 @@ impl Exchange {
             latency,
         };
         self.lane.counters.borrow_mut().requests += 1;
+        if let Some(instance) = self.instance.as_ref().filter(|_| status != CLIENT_LEFT) {
+            self.note(instance, outcome.failed || status >= 500);
+        }
         if self.is_preview {
             self.lane.counters.borrow_mut().previewed += 1;
         } else {

@@ -1,23 +1,33 @@
 //! The way to an instance and back to the response's head, the same for every protocol in front.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
 use tokio::time::Instant;
 
 use super::accept::Peer;
+use super::admit::{self, Held};
+use super::assets;
+use super::endpoint::EndpointState;
 use super::exchange::Exchange;
 use super::lane::Lane;
-use super::routes::EndpointState;
+use super::routes::RouteState;
 use super::upstream::{BodySource, Upload, UploadError, Upstream};
 use crate::http1::{BodyLength, Deadline, RequestHead, ResponseHead};
 
 /// Instances of one arm asked for one request.
 const ATTEMPTS_MAX: u32 = 3;
+/// Instances that refused a held request are asked again after this.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// An upload may take its time, but not for ever: after the grace it must have been this fast.
+const UPLOAD_GRACE_S: u64 = 30;
+const UPLOAD_BYTES_PER_S_MIN: u64 = 256;
 
 /// Who asked: gives the body, and may leave.
 pub(super) trait Client: BodySource {
@@ -57,6 +67,41 @@ pub(super) enum Failure {
     ClientGone,
 }
 
+/// Gets the answer: from the arm drawn, or, for a file named by its content that this arm does not
+/// have, from the other.
+pub(super) async fn fetch(
+    lane: &Rc<Lane>,
+    peer: &Peer,
+    head: &RequestHead,
+    exchange: &mut Exchange,
+    client: &mut impl Client,
+    deadline: &mut Deadline,
+) -> Result<Answer, Failure> {
+    let answer = reach(lane, peer, head, exchange, client, deadline).await?;
+    let may_cross = answer.head.status == 404 && exchange.route.route.policy.asset_fallback;
+    if !may_cross || !assets::is_asked_for(head) || !exchange.cross() {
+        return Ok(answer);
+    }
+    drop(answer);
+    match reach(lane, peer, head, exchange, client, deadline).await {
+        Ok(answer) => {
+            lane.counters.borrow_mut().assets_crossed += u64::from(answer.head.status < 400);
+            Ok(answer)
+        }
+        Err(Failure::Status(..)) => Err(Failure::Status(404, "asset_missing")),
+        Err(Failure::ClientGone) => Err(Failure::ClientGone),
+    }
+}
+
+/// Instances asked so far.
+#[derive(Default)]
+struct Search {
+    tried: Vec<Rc<EndpointState>>,
+    attempts: u32,
+    /// An idle connection died: no other is trusted.
+    fresh: bool,
+}
+
 /// Sends the request to an instance of the arm drawn and waits for the response's head, until the
 /// route's time-out. Another instance of the same arm is asked when the first takes no connection;
 /// a repeatable request is sent again when a connection that was idle died under it.
@@ -69,39 +114,15 @@ pub(super) async fn reach(
     deadline: &mut Deadline,
 ) -> Result<Answer, Failure> {
     deadline.set(Instant::from_std(exchange.started() + exchange.route.timeout));
-    let mut tried: Vec<Rc<EndpointState>> = Vec::new();
-    let mut fresh = false;
+    let mut search = Search::default();
     loop {
-        let Some(endpoint) = exchange.pool.choose(&tried) else {
-            let failure = if tried.is_empty() {
-                (503, "no_endpoint")
-            } else {
-                (502, "connect_failed")
-            };
-            return Err(Failure::Status(failure.0, failure.1));
-        };
-        exchange.instance = Some(Rc::clone(&endpoint));
-        let mut upstream = match connect(&endpoint, fresh, client, deadline).await? {
-            Ok(upstream) => upstream,
-            Err(_) if exchange.retries + 1 < ATTEMPTS_MAX => {
-                exchange.retries += 1;
-                tried.push(endpoint);
-                continue;
-            }
-            Err(_) => return Err(Failure::Status(502, "connect_failed")),
-        };
+        let mut upstream = find(lane, head, exchange, client, deadline, &mut search).await?;
         lane.counters.borrow_mut().upstream_connections += u64::from(!upstream.reused);
         write_request(&mut upstream.wire.output, head, peer, exchange);
-        let mut upload = Upload::new(head.body, lane.config.limits.body_bytes_max);
-        match heads(
-            &mut upstream,
-            &mut upload,
-            head.method == Method::HEAD,
-            client,
-            deadline,
-        )
-        .await
-        {
+        let mut upload = Upload::new(head.body, exchange.body_bytes_max());
+        let pace = Pace::new(&exchange.route);
+        let head_only = head.method == Method::HEAD;
+        match heads(&mut upstream, &mut upload, pace, head_only, client, deadline).await {
             Ok(head) => {
                 return Ok(Answer {
                     upstream,
@@ -116,7 +137,7 @@ pub(super) async fn reach(
                     && exchange.retries < ATTEMPTS_MAX =>
             {
                 exchange.retries += 1;
-                fresh = true;
+                search.fresh = true;
             }
             Err(Stop::Instance(what)) => return Err(Failure::Status(502, what)),
             Err(Stop::Failure(failure)) => return Err(failure),
@@ -124,13 +145,84 @@ pub(super) async fn reach(
     }
 }
 
+/// A connection to an instance of the arm drawn; where the route holds requests, however long it
+/// takes up to that.
+async fn find(
+    lane: &Rc<Lane>,
+    head: &RequestHead,
+    exchange: &mut Exchange,
+    client: &mut impl Client,
+    deadline: &mut Deadline,
+    search: &mut Search,
+) -> Result<Upstream, Failure> {
+    loop {
+        let chosen = exchange.pool.choose(&search.tried);
+        let Some(endpoint) = chosen.filter(|_| search.attempts < ATTEMPTS_MAX) else {
+            let failure = if search.tried.is_empty() {
+                Failure::Status(503, "no_endpoint")
+            } else {
+                Failure::Status(502, "connect_failed")
+            };
+            let was_refused = !search.tried.is_empty();
+            if !wait(lane, head, exchange, client, was_refused).await? {
+                return Err(failure);
+            }
+            *search = Search::default();
+            continue;
+        };
+        exchange.instance = Some(Rc::clone(&endpoint));
+        let limit = exchange.route.connect_timeout;
+        match connect(&endpoint, search.fresh, limit, client, deadline).await? {
+            Ok(upstream) => return Ok(upstream),
+            Err(_) => {
+                exchange.note(&endpoint, true);
+                exchange.retries += 1;
+                search.attempts += 1;
+                search.tried.push(endpoint);
+            }
+        }
+    }
+}
+
+/// Holds the request until it may be tried again; false when it may not. Instances that refused are
+/// asked again soon: they may be back before their health check says so.
+async fn wait(
+    lane: &Rc<Lane>,
+    head: &RequestHead,
+    exchange: &mut Exchange,
+    client: &mut impl Client,
+    was_refused: bool,
+) -> Result<bool, Failure> {
+    let Some(until) = exchange.held_until() else {
+        return Ok(false);
+    };
+    let now = std::time::Instant::now();
+    if now >= until {
+        return Ok(false);
+    }
+    let pause = if was_refused {
+        (now + REFUSED_PAUSE).min(until)
+    } else {
+        until
+    };
+    match admit::hold(lane, client, pause).await {
+        Held::Gone => Err(Failure::ClientGone),
+        Held::Changed => {
+            exchange.rebind(head);
+            Ok(true)
+        }
+        Held::Enough => Ok(was_refused && pause < until),
+    }
+}
+
 async fn connect(
     endpoint: &Rc<EndpointState>,
     fresh: bool,
+    limit: Duration,
     client: &mut impl Client,
     deadline: &mut Deadline,
 ) -> Result<io::Result<Upstream>, Failure> {
-    let mut connecting = pin!(Upstream::connect(Rc::clone(endpoint), fresh));
+    let mut connecting = pin!(Upstream::connect(Rc::clone(endpoint), fresh, limit));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(upstream) = connecting.as_mut().poll(cx) {
             return Poll::Ready(Ok(upstream));
@@ -143,6 +235,40 @@ async fn connect(
     .await
 }
 
+/// How fast an upload must go: the route's time-out counts from its end, so that a long one is not cut
+/// off, but it must move.
+struct Pace {
+    started: Instant,
+    timeout: Duration,
+    stall: Duration,
+    sent: u64,
+}
+
+impl Pace {
+    fn new(route: &RouteState) -> Self {
+        Pace {
+            started: Instant::now(),
+            timeout: route.timeout,
+            stall: route.stall,
+            sent: 0,
+        }
+    }
+
+    /// Moves the deadline after a step of the upload; false if it is too slow to go on.
+    fn follow(&mut self, upload: &Upload, deadline: &mut Deadline) -> bool {
+        if upload.is_done() {
+            deadline.set(Instant::now() + self.timeout);
+        } else if upload.sent() > self.sent {
+            self.sent = upload.sent();
+            let now = Instant::now();
+            deadline.set(now + self.stall);
+            let seconds = now.duration_since(self.started).as_secs();
+            return seconds < UPLOAD_GRACE_S || self.sent / seconds >= UPLOAD_BYTES_PER_S_MIN;
+        }
+        true
+    }
+}
+
 enum Stop {
     Instance(&'static str),
     Failure(Failure),
@@ -152,11 +278,13 @@ enum Stop {
 async fn heads(
     upstream: &mut Upstream,
     upload: &mut Upload,
+    mut pace: Pace,
     head_only: bool,
     client: &mut impl Client,
     deadline: &mut Deadline,
 ) -> Result<ResponseHead, Stop> {
     std::future::poll_fn(|cx| {
+        let is_uploading = upload.has_body() && !upload.is_done();
         match upload.poll(cx, client, &mut upstream.wire) {
             Poll::Ready(Err(UploadError::ClientGone)) => {
                 return Poll::Ready(Err(Stop::Failure(Failure::ClientGone)));
@@ -169,15 +297,25 @@ async fn heads(
             }
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
+        if is_uploading && !pace.follow(upload, deadline) {
+            return Poll::Ready(Err(Stop::Failure(Failure::Status(408, "upload_too_slow"))));
+        }
         if let Poll::Ready(head) = upstream.poll_head(cx, head_only) {
             return Poll::Ready(head.map_err(Stop::Instance));
         }
         if upload.is_done() && client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Stop::Failure(Failure::ClientGone)));
         }
-        deadline
-            .poll(cx)
-            .map(|()| Err(Stop::Failure(Failure::Status(504, "timeout"))))
+        deadline.poll(cx).map(|()| {
+            // With nothing left to pass on, it is the client who is waited for.
+            let client_stalls = !upload.is_done() && upstream.wire.output.is_empty();
+            let failure = if client_stalls {
+                Failure::Status(408, "upload_stalled")
+            } else {
+                Failure::Status(504, "timeout")
+            };
+            Err(Stop::Failure(failure))
+        })
     })
     .await
 }
@@ -221,6 +359,10 @@ fn write_request(out: &mut BytesMut, head: &RequestHead, peer: &Peer, exchange: 
         host,
         b"\r\n",
     ]);
+    if exchange.route.route.policy.forwarded {
+        write_forwarded(out, head, peer, proto, host);
+    }
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     if let Some(upgrade) = &head.upgrade {
         put(&[b"connection: upgrade\r\nupgrade: ", upgrade, b"\r\n"]);
     }
@@ -235,4 +377,28 @@ fn write_request(out: &mut BytesMut, head: &RequestHead, peer: &Peer, exchange: 
         }
         _ => out.extend_from_slice(b"\r\n"),
     }
+}
+
+/// Appends `Forwarded` (RFC 7239), after what a trusted peer wrote in it.
+fn write_forwarded(out: &mut BytesMut, head: &RequestHead, peer: &Peer, proto: &[u8], host: &[u8]) {
+    use std::fmt::Write;
+    out.extend_from_slice(b"forwarded: ");
+    if let Some(before) = head.forwarded.as_ref().filter(|_| peer.is_trusted) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b", ");
+    }
+    // Writing to a buffer that grows cannot fail.
+    let _infallible = match peer.address.ip().to_canonical() {
+        IpAddr::V4(address) => write!(out, "for={address}"),
+        IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
+    };
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(proto);
+    // What a host consists of needs no escape within quotes.
+    if !host.is_empty() {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.extend_from_slice(b"\"");
+    }
+    out.extend_from_slice(b"\r\n");
 }

@@ -9,16 +9,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::accept::Peer;
-use super::exchange::{Exchange, Refusal};
-use super::forward::{Answer, Client, Failure, reach};
+use super::admit::{Turned, admit};
+use super::exchange::Exchange;
+use super::forward::{Answer, Client, Failure, fetch};
 use super::lane::Lane;
+use super::page::Page;
 use super::prefixed::Prefixed;
 use super::relay::{self, Relayed};
 use super::upstream::{BodySource, UploadError};
 use super::{front_h2, mirror, tunnel};
 use crate::http1::{
     BodyLength, Deadline, Decoded, Decoder, HeadError, RequestHead, ResponseHead, Wire, read_request,
-    reason_phrase,
 };
 
 /// First bytes of a client that speaks HTTP/2 without asking (RFC 9113 §3.4).
@@ -120,7 +121,7 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
             Next::Refuse(error) => {
                 lane.counters.borrow_mut().refused += 1;
                 connection
-                    .answer(error.status, error.what, None, false, true)
+                    .answer(&Page::text(error.status, error.what), false, true)
                     .await;
                 After::Linger
             }
@@ -178,21 +179,25 @@ impl<S: ClientIo> Connection<'_, S> {
     }
 
     async fn serve_request(&mut self, head: RequestHead) -> After {
-        let mut exchange = match Exchange::begin(self.lane, &head) {
-            Ok(exchange) => exchange,
-            Err(refusal) => return self.refuse(refusal, &head).await,
-        };
-        let limit = self.lane.config.limits.body_bytes_max;
-        if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
-            return self.fail(exchange, &head, 413, "body_too_large", true).await;
-        }
-        mirror::copy(self.lane, self.peer, &exchange, &head);
         let mut client = H1Client {
             wire: &mut self.wire,
             decoder: Decoder::new(head.body),
             awaits_continue: head.expects_continue,
         };
-        match reach(
+        let mut exchange = match admit(self.lane, self.peer, &head, &mut client).await {
+            Ok(exchange) => exchange,
+            Err(Turned::Away(page)) => {
+                let unread = head.body != BodyLength::Empty;
+                return self.answer_to(&head, page, unread).await;
+            }
+            Err(Turned::Gone) => return After::Close,
+        };
+        let limit = exchange.body_bytes_max();
+        if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
+            return self.fail(exchange, &head, 413, "body_too_large", true).await;
+        }
+        mirror::copy(self.lane, self.peer, &exchange, &head);
+        match fetch(
             self.lane,
             self.peer,
             &head,
@@ -251,7 +256,17 @@ impl<S: ClientIo> Connection<'_, S> {
             awaits_continue: false,
         };
         let ending = is_events.then(|| exchange.ending());
-        match relay::run(&mut client, answer, !head.is_http10, &mut self.deadline, ending).await {
+        let stall = exchange.route.stall;
+        match relay::run(
+            &mut client,
+            answer,
+            !head.is_http10,
+            stall,
+            &mut self.deadline,
+            ending,
+        )
+        .await
+        {
             Relayed::Complete if keep => After::Keep,
             Relayed::Complete | Relayed::CompleteEarly => After::Linger,
             Relayed::ClientGone => After::Close,
@@ -299,55 +314,23 @@ impl<S: ClientIo> Connection<'_, S> {
         if status >= 500 {
             exchange.fail(failure);
         }
-        let close = unread || !head.keep_alive || self.lane.is_draining();
-        let cookie = exchange.set_cookie(self.peer.is_tls);
-        self.answer(status, failure, cookie, head.method == http::Method::HEAD, close)
-            .await;
-        if close { After::Linger } else { After::Keep }
+        let page = Page {
+            cookie: exchange.set_cookie(self.peer.is_tls),
+            ..Page::text(status, failure)
+        };
+        self.answer_to(head, page, unread).await
     }
 
-    async fn refuse(&mut self, refusal: Refusal, head: &RequestHead) -> After {
-        let (status, what) = match refusal {
-            Refusal::NoRoute => (404, "no service is routed here"),
-            Refusal::Preview => (
-                403,
-                "the preview needs a valid token for a release that runs here",
-            ),
-        };
-        match refusal {
-            Refusal::NoRoute => self.lane.counters.borrow_mut().unrouted += 1,
-            Refusal::Preview => self.lane.counters.borrow_mut().refused += 1,
-        }
-        let close = head.body != BodyLength::Empty || !head.keep_alive || self.lane.is_draining();
-        self.answer(status, what, None, head.method == http::Method::HEAD, close)
-            .await;
+    /// Answers a request in the proxy's own words.
+    async fn answer_to(&mut self, head: &RequestHead, page: Page, unread: bool) -> After {
+        let close = unread || !head.keep_alive || self.lane.is_draining();
+        self.answer(&page, head.method == http::Method::HEAD, close).await;
         if close { After::Linger } else { After::Keep }
     }
 
     /// Writes an answer of the proxy's own.
-    async fn answer(
-        &mut self,
-        status: u16,
-        what: &str,
-        cookie: Option<String>,
-        head_only: bool,
-        close: bool,
-    ) {
-        let (reason, body) = (
-            reason_phrase(status),
-            format!("{status} {}: {what}\n", reason_phrase(status)),
-        );
-        let retry = if status == 503 { "retry-after: 1\r\n" } else { "" };
-        let connection = if close { "connection: close\r\n" } else { "" };
-        let cookie = cookie.map_or_else(String::new, |cookie| format!("set-cookie: {cookie}\r\n"));
-        let head = format!(
-            "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}{connection}{cookie}\r\n",
-            body.len()
-        );
-        self.wire.output.extend_from_slice(head.as_bytes());
-        if !head_only {
-            self.wire.output.extend_from_slice(body.as_bytes());
-        }
+    async fn answer(&mut self, page: &Page, head_only: bool, close: bool) {
+        page.write(&mut self.wire.output, head_only, close);
         // A client that left reads no answer; the next read notices.
         let _gone = self.wire.flush().await;
     }

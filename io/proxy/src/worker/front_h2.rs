@@ -18,18 +18,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::accept::Peer;
-use super::exchange::{Ending, Exchange, Refusal};
-use super::forward::{Answer, Client, Failure, reach};
+use super::admit::{Turned, admit};
+use super::exchange::{Ending, Exchange};
+use super::forward::{Answer, Client, Failure, fetch};
 use super::front_h1::ClientIo;
 use super::lane::Lane;
 use super::mirror;
+use super::page::Page;
+use super::relay::STALL_TIMEOUT_EVENTS;
 use super::upstream::{BodySource, Upload, UploadError, Upstream};
-use crate::http1::{BodyLength, Deadline, Decoded, Decoder, reason_phrase, request_from_http};
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, request_from_http};
 
 /// A silent connection is asked for a sign of life after this, and closed after as long again.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A body in which nothing moves for so long is broken off.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs hyper's tasks on the lane.
 #[derive(Debug, Clone, Copy)]
@@ -101,32 +102,24 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
         Ok(head) => head,
         Err(error) => {
             lane.counters.borrow_mut().refused += 1;
-            return own_answer(error.status, error.what);
+            return own_answer(Page::text(error.status, error.what));
         }
     };
-    let mut exchange = match Exchange::begin(lane, &head) {
+    let mut client = H2Client(body);
+    let mut exchange = match admit(lane, peer, &head, &mut client).await {
         Ok(exchange) => exchange,
-        Err(Refusal::NoRoute) => {
-            lane.counters.borrow_mut().unrouted += 1;
-            return own_answer(404, "no service is routed here");
-        }
-        Err(Refusal::Preview) => {
-            lane.counters.borrow_mut().refused += 1;
-            return own_answer(
-                403,
-                "the preview needs a valid token for a release that runs here",
-            );
-        }
+        Err(Turned::Away(page)) => return own_answer(page),
+        // hyper drops the stream's future when the client resets it.
+        Err(Turned::Gone) => return own_answer(Page::text(400, "client_gone")),
     };
-    let limit = lane.config.limits.body_bytes_max;
+    let limit = exchange.body_bytes_max();
     if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
         exchange.set_status(413);
-        return own_answer(413, "body_too_large");
+        return own_answer(Page::text(413, "body_too_large"));
     }
     mirror::copy(lane, peer, &exchange, &head);
     let mut deadline = Deadline::new(Instant::from_std(exchange.started()) + exchange.route.timeout);
-    let mut client = H2Client(body);
-    let failure = match reach(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
+    let failure = match fetch(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
         Ok(answer) if answer.head.status == 101 => (502, "unasked_upgrade"),
         Ok(answer) => {
             exchange.set_status(answer.head.status);
@@ -134,36 +127,42 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
                 exchange.count();
             }
             let cookie = exchange.set_cookie(peer.is_tls);
-            return with_cookie(respond(answer, client, exchange, deadline), cookie);
+            let mut response = respond(answer, client, exchange, deadline);
+            put_cookie(&mut response, cookie);
+            return response;
         }
         Err(Failure::Status(status, failure)) => (status, failure),
         // hyper sends this nowhere.
-        Err(Failure::ClientGone) => return own_answer(400, "client_gone"),
+        Err(Failure::ClientGone) => return own_answer(Page::text(400, "client_gone")),
     };
     exchange.set_status(failure.0);
     if failure.0 >= 500 {
         exchange.fail(failure.1);
     }
-    let cookie = exchange.set_cookie(peer.is_tls);
-    with_cookie(own_answer(failure.0, failure.1), cookie)
+    own_answer(Page {
+        cookie: exchange.set_cookie(peer.is_tls),
+        ..Page::text(failure.0, failure.1)
+    })
 }
 
-fn with_cookie(mut response: Response<H2Body>, cookie: Option<String>) -> Response<H2Body> {
+fn put_cookie(response: &mut Response<H2Body>, cookie: Option<String>) {
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
         response.headers_mut().append(http::header::SET_COOKIE, cookie);
     }
-    response
 }
 
-fn own_answer(status: u16, what: &str) -> Response<H2Body> {
-    let text = format!("{status} {}: {what}\n", reason_phrase(status));
-    let mut response = Response::new(H2Body::Own(Some(Bytes::from(text))));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    if status == 503 {
-        response
-            .headers_mut()
-            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+fn own_answer(page: Page) -> Response<H2Body> {
+    let mut response = Response::new(H2Body::Own(Some(page.body)));
+    *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = response.headers_mut();
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static(page.content_type),
+    );
+    if let Some(seconds) = page.retry_after_s {
+        headers.insert(http::header::RETRY_AFTER, seconds.into());
     }
+    put_cookie(&mut response, page.cookie);
     response
 }
 
@@ -175,9 +174,9 @@ fn respond(answer: Answer, client: H2Client, exchange: Exchange, mut deadline: D
     } = answer;
     let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let stall = if head.is_event_stream {
-        STALL_TIMEOUT * 1_440
+        STALL_TIMEOUT_EVENTS
     } else {
-        STALL_TIMEOUT
+        exchange.route.stall
     };
     deadline.set(Instant::now() + stall);
     let mut body = RelayBody {

@@ -12,6 +12,7 @@ use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, ServiceName};
 
 use super::accept::{self, Listeners};
 use super::draw::LanePlace;
+use super::limiter::Limiters;
 use super::routes::{Estate, RouteState, Routes};
 use super::sample::Sampler;
 use crate::peers::TrustedPeers;
@@ -25,6 +26,7 @@ pub(super) struct LaneConfig {
     pub(super) trusted_peers: TrustedPeers,
     pub(super) connections_max: usize,
     pub(super) place: LanePlace,
+    pub(super) limiters: Limiters,
 }
 
 /// What the lead tells a lane.
@@ -83,6 +85,10 @@ pub(super) struct Lane {
     pub(super) sampler: RefCell<Sampler>,
     /// Copies under way, against their limit.
     pub(super) mirroring: Cell<usize>,
+    /// Requests held, against their limit.
+    pub(super) held: Cell<usize>,
+    /// Changes with the table, and when an instance can be used again.
+    changed: watch::Sender<()>,
     draining: watch::Sender<bool>,
     connections_open: Cell<usize>,
     connection_closed: tokio::sync::Notify,
@@ -113,6 +119,8 @@ impl Lane {
             counters: RefCell::default(),
             sampler: RefCell::default(),
             mirroring: Cell::new(0),
+            held: Cell::new(0),
+            changed: watch::Sender::new(()),
             draining: watch::Sender::new(false),
             connections_open: Cell::new(0),
             connection_closed: tokio::sync::Notify::new(),
@@ -126,6 +134,11 @@ impl Lane {
     /// The routes in force.
     pub(super) fn routes(&self) -> Rc<Routes> {
         Rc::clone(&self.routes.borrow())
+    }
+
+    /// Changes when a held request may try again.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Whether connections should end after the request they are at.
@@ -159,9 +172,10 @@ impl Lane {
     }
 
     fn apply(&self, table: &RoutingTable) {
-        let routes = self.estate.borrow_mut().build(table);
+        let routes = self.estate.borrow_mut().build(table, &self.config.limiters);
         let before = self.routes.replace(Rc::new(routes));
         self.retired.borrow_mut().extend(before.all().cloned());
+        self.changed.send_replace(());
     }
 
     fn report(&self) -> Report {
@@ -218,6 +232,9 @@ pub(super) fn run(
                 }
                 Order::Eligible(instance, address, eligible) => {
                     lane.estate.borrow().set_eligible(&instance, address, eligible);
+                    if eligible {
+                        lane.changed.send_replace(());
+                    }
                 }
                 Order::EndStreams(ended) => lane.estate.borrow().end_streams(&ended),
                 Order::Report(answer) => {

@@ -37,6 +37,7 @@ pub(super) fn copy(lane: &Rc<Lane>, peer: &Peer, live: &Exchange, head: &Request
         traceparent: None,
         preview: None,
         preview_token: None,
+        forwarded: None,
         forwarded_for: head.forwarded_for.clone(),
         forwarded_proto: head.forwarded_proto.clone(),
         forwarded_host: head.forwarded_host.clone(),

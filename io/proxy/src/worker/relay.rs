@@ -12,9 +12,8 @@ use crate::http1::{BodyLength, Deadline, Decoded, Decoder, encode_chunk, encode_
 
 /// Bytes waiting for the client above which the instance is not read.
 const BUFFERED_MAX: usize = 64 * 1024;
-/// A body in which nothing moves for so long is broken off; event streams may be silent.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
+/// Event streams may be silent for so long.
+pub(super) const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +46,14 @@ pub(super) async fn run<S: ClientIo>(
     client: &mut H1Client<'_, S>,
     answer: Answer,
     may_chunk: bool,
+    stall: Duration,
     deadline: &mut Deadline,
     ending: Option<Ending>,
 ) -> Relayed {
     let stall = if answer.head.is_event_stream {
         STALL_TIMEOUT_EVENTS
     } else {
-        STALL_TIMEOUT
+        stall
     };
     let chunked = may_chunk && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
     let mut relay = Relay {

@@ -1,122 +1,36 @@
 //! One lane's copy of the routing table, with the state that hangs on it.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-use tokio::sync::watch;
 use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 
 use super::draw::{Register, SeenUsers};
+use super::endpoint::EndpointState;
 use super::lane::Ended;
+use super::limiter::{Limiter, Limiters};
+use super::pool::{Load, PoolState};
 use super::tally::{Side, Tally};
-use crate::http1::Wire;
 use crate::protocol::Placement;
 use crate::table::{TicketOffice, cookie_name};
-use crate::{Endpoint, Pool, Route, RoutingTable};
+use crate::{Pool, Route, RoutingTable};
 
-/// Idle connections kept per endpoint and lane.
-const IDLE_MAX: usize = 256;
-/// Idle connections are closed after this: before most servers close them (Node: 5 s), because a
-/// request sent into a closing connection is lost.
-const IDLE_FOR: Duration = Duration::from_secs(4);
-
-/// An instance, its open connections and its load, on one lane. Outlives tables.
-#[derive(Debug)]
-pub(super) struct EndpointState {
-    pub(super) endpoint: Endpoint,
-    /// False while the health check has failed.
-    pub(super) eligible: Cell<bool>,
-    /// Requests under way.
-    pub(super) active: Cell<u32>,
-    idle: RefCell<Vec<(Instant, Wire<TcpStream>)>>,
-}
-
-impl EndpointState {
-    /// A connection that was idle, the latest first.
-    pub(super) fn take_idle(&self) -> Option<Wire<TcpStream>> {
-        self.idle.borrow_mut().pop().map(|(_, wire)| wire)
-    }
-
-    /// Keeps a connection for the next request.
-    pub(super) fn keep_idle(&self, wire: Wire<TcpStream>) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
-            idle.push((Instant::now(), wire));
-        }
-    }
-
-    fn sweep(&self, now: Instant) {
-        self.idle
-            .borrow_mut()
-            .retain(|(since, _)| now.duration_since(*since) < IDLE_FOR);
-    }
-}
-
-/// What is under way to one release in one place, on one lane.
-#[derive(Debug)]
-pub(super) struct Load {
-    pub(super) requests: Cell<u64>,
-    /// Changes when streams that could go on for ever are to end.
-    ending: watch::Sender<()>,
-}
-
-impl Default for Load {
-    fn default() -> Self {
-        Load {
-            requests: Cell::new(0),
-            ending: watch::Sender::new(()),
-        }
-    }
-}
-
-impl Load {
-    /// Ready when a stream that begins now is to end.
-    pub(super) fn ending(&self) -> impl Future<Output = ()> + use<> {
-        let mut ending = self.ending.subscribe();
-        async move {
-            if ending.changed().await.is_err() {
-                // The last table that names the release is gone, and nobody asks any more.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-}
-
-/// One release's instances on one lane.
-#[derive(Debug)]
-pub(super) struct PoolState {
-    pub(super) release: ReleaseId,
-    pub(super) endpoints: Vec<Rc<EndpointState>>,
-    /// What is under way to this release; shared by the pools of all tables.
-    pub(super) load: Rc<Load>,
-    turn: Cell<usize>,
-}
-
-impl PoolState {
-    /// The eligible endpoint with the fewest requests under way, those not in `tried`; ties take
-    /// turns. The arm is drawn before this, so balancing cannot bias a comparison of arms.
-    pub(super) fn choose(&self, tried: &[Rc<EndpointState>]) -> Option<Rc<EndpointState>> {
-        let count = self.endpoints.len();
-        let turn = self.turn.get().wrapping_add(1);
-        self.turn.set(turn);
-        (0..count)
-            .map(|step| &self.endpoints[turn.wrapping_add(step) % count])
-            .filter(|endpoint| {
-                endpoint.eligible.get() && !tried.iter().any(|other| Rc::ptr_eq(other, endpoint))
-            })
-            .min_by_key(|endpoint| endpoint.active.get())
-            .cloned()
-    }
-}
+/// An instance is on this machine or near: it answers a connect within this or is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A body in which nothing moves for so long is broken off.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A route with its pools and counts.
 #[derive(Debug)]
 pub(super) struct RouteState {
     pub(super) route: Route,
+    /// Of the response's head, from the request's end.
     pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    /// Of a body in which nothing moves.
+    pub(super) stall: Duration,
     pub(super) tally: Tally,
     baseline: Rc<PoolState>,
     candidate: Option<Rc<PoolState>>,
@@ -124,6 +38,7 @@ pub(super) struct RouteState {
     /// Of sticky arms, while there are two.
     register: Option<Register>,
     cookie_name: String,
+    limiter: Option<Arc<Limiter>>,
 }
 
 impl RouteState {
@@ -139,6 +54,26 @@ impl RouteState {
     /// The baseline's pool.
     pub(super) fn baseline(&self) -> &Rc<PoolState> {
         &self.baseline
+    }
+
+    /// Whether requests may be turned away or held before an arm is drawn.
+    pub(super) fn has_gate(&self) -> bool {
+        let policy = &self.route.policy;
+        self.limiter.is_some() || policy.paused || policy.maintenance.is_some()
+    }
+
+    /// The rate limit, shared by all lanes.
+    pub(super) fn limiter(&self) -> Option<&Limiter> {
+        self.limiter.as_deref()
+    }
+
+    /// The pool of the other arm, if there are two.
+    pub(super) fn other_arm(&self, side: Side) -> Option<&Rc<PoolState>> {
+        match side {
+            Side::Baseline => self.candidate.as_ref(),
+            Side::Candidate => self.candidate.is_some().then_some(&self.baseline),
+            Side::Mirror => None,
+        }
     }
 
     /// How users are known again, if arms are sticky.
@@ -227,7 +162,7 @@ type Rollout = (ServiceName, EnvironmentName, RolloutId);
 
 impl Estate {
     /// Builds a table's routes; connections to endpoints that it does not name are closed.
-    pub(super) fn build(&mut self, table: &RoutingTable) -> Routes {
+    pub(super) fn build(&mut self, table: &RoutingTable, limiters: &Limiters) -> Routes {
         let before = std::mem::take(&mut self.endpoints);
         self.loads
             .retain(|_, load| Rc::strong_count(load) > 1 || load.requests.get() > 0);
@@ -241,8 +176,17 @@ impl Estate {
                 candidate: route.split.candidate.as_ref().map(&mut pool),
                 mirror: route.mirror.as_ref().map(|mirror| pool(&mirror.pool)),
                 timeout: Duration::from_millis(route.timeout_ms),
+                connect_timeout: route
+                    .policy
+                    .connect_timeout_ms
+                    .map_or(CONNECT_TIMEOUT, Duration::from_millis),
+                stall: route
+                    .policy
+                    .stall_timeout_ms
+                    .map_or(STALL_TIMEOUT, Duration::from_millis),
                 tally: Tally::default(),
                 register,
+                limiter: limiters.of(route),
                 cookie_name: cookie_name(&route.service, &route.environment),
                 route: route.clone(),
             });
@@ -282,14 +226,8 @@ impl Estate {
         let endpoints = pool.endpoints.iter().map(|endpoint| {
             let key = (endpoint.instance.clone(), endpoint.address);
             let state = self.endpoints.entry(key.clone()).or_insert_with(|| {
-                before.get(&key).cloned().unwrap_or_else(|| {
-                    Rc::new(EndpointState {
-                        endpoint: endpoint.clone(),
-                        eligible: Cell::new(true),
-                        active: Cell::new(0),
-                        idle: RefCell::default(),
-                    })
-                })
+                let kept = before.get(&key).cloned();
+                kept.unwrap_or_else(|| Rc::new(EndpointState::new(endpoint.clone())))
             });
             Rc::clone(state)
         });
@@ -299,18 +237,19 @@ impl Estate {
             environment: route.environment.clone(),
             release: pool.release.clone(),
         };
-        Rc::new(PoolState {
-            release: pool.release.clone(),
+        let load = Rc::clone(self.loads.entry(placement).or_default());
+        Rc::new(PoolState::new(
+            pool.release.clone(),
             endpoints,
-            load: Rc::clone(self.loads.entry(placement).or_default()),
-            turn: Cell::new(0),
-        })
+            load,
+            &route.policy,
+        ))
     }
 
     /// Sets what the health check found.
     pub(super) fn set_eligible(&self, instance: &InstanceId, address: std::net::SocketAddr, eligible: bool) {
         if let Some(state) = self.endpoints.get(&(instance.clone(), address)) {
-            state.eligible.set(eligible);
+            state.set_eligible(eligible);
         }
     }
 
@@ -324,7 +263,7 @@ impl Estate {
     /// Asks WebSockets and event streams of a release to end.
     pub(super) fn end_streams(&self, ended: &Ended) {
         let meant = self.loads.iter().filter(|(placement, _)| ended.covers(placement));
-        meant.for_each(|(_, load)| load.ending.send_replace(()));
+        meant.for_each(|(_, load)| load.end_streams());
     }
 
     /// Closes connections that were idle for too long.

@@ -8,11 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::routes::EndpointState;
+use super::endpoint::EndpointState;
 use crate::http1::{BodyLength, ResponseHead, Wire, encode_chunk, encode_last_chunk, read_response};
 
-/// An instance is on this machine or near: it answers a connect within this or is down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Upload buffered beyond this waits for the instance to read.
 const UPLOAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,7 +37,11 @@ impl Drop for Lease {
 
 impl Upstream {
     /// An idle connection that still lives, or a new one (always a new one if `fresh`).
-    pub(super) async fn connect(endpoint: Rc<EndpointState>, fresh: bool) -> io::Result<Self> {
+    pub(super) async fn connect(
+        endpoint: Rc<EndpointState>,
+        fresh: bool,
+        limit: Duration,
+    ) -> io::Result<Self> {
         endpoint.active.set(endpoint.active.get() + 1);
         let lease = Lease(Rc::clone(&endpoint));
         while let Some(wire) = if fresh { None } else { endpoint.take_idle() } {
@@ -48,7 +50,7 @@ impl Upstream {
             }
         }
         let connect = TcpStream::connect(endpoint.endpoint.address);
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+        let stream = tokio::time::timeout(limit, connect)
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
@@ -160,6 +162,16 @@ impl Upload {
     /// Whether head and body are with the instance.
     pub(super) fn is_done(&self) -> bool {
         self.ended && self.flushed
+    }
+
+    /// Whether there is a body.
+    pub(super) fn has_body(&self) -> bool {
+        self.length != BodyLength::Empty
+    }
+
+    /// Bytes of the body taken from the client.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Moves what can be moved. Ready when all is sent, or at the first failure.

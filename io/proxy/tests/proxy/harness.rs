@@ -135,6 +135,12 @@ async fn answer(instance: Instance, mut request: Request<Incoming>) -> Result<Re
             });
             ok(StreamBody::new(Box::pin(stream)).boxed_unsync())
         }
+        // Each release has files of its own.
+        "assets" => {
+            let found = path.split('/').nth(2) == Some(instance.release.as_str());
+            let status = if found { 200 } else { 404 };
+            Response::builder().status(status).body(full("")).unwrap()
+        }
         "events" => {
             let stream = futures_util::stream::unfold(0, |number| async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -6,6 +6,7 @@ mod draining;
 mod forwarding;
 mod harness;
 mod lifecycle;
+mod policy;
 mod protocols;
 mod refusing;
 mod sticky;
