@@ -137,6 +137,11 @@ impl Heartbeats {
         self.pulses.remove(source);
     }
 
+    /// The sources that are followed.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.pulses.keys().map(String::as_str)
+    }
+
     /// Signs of life of sources beyond the limit.
     pub fn rejected(&self) -> u64 {
         self.rejected

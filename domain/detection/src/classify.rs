@@ -112,7 +112,9 @@ fn anomaly_rules(score: &mut Score, anomaly: &Anomaly) {
     let names = |words: &[&str]| words.iter().any(|word| subject.contains(word));
     if anomaly.release.is_some() {
         let points = match anomaly.kind {
-            Kind::Regression => 4.0,
+            Kind::Regression if anomaly.signal == Signal::Verdict => 4.0,
+            // Without another arm it only says that users suffer while this release serves.
+            Kind::Regression => 1.25,
             Kind::NewTemplate | Kind::FailingSpan | Kind::SlowSpan => 1.5,
             Kind::SurgingTemplate | Kind::CrashLoop => 1.0,
             Kind::NewSpan | Kind::MissingSpan => 0.75,

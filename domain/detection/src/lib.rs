@@ -8,6 +8,7 @@
 //! - [`templates`]: which kinds of log lines a release brings or multiplies.
 //! - [`spans`]: which calls became slow, fail, are new or are gone.
 //! - [`series`]: outliers and change points in metric series.
+//! - [`steady`]: one service watched for as long as it serves: objectives, levels, signs of life.
 //! - [`changes`]: changes near an onset, and signs of life that stopped.
 //! - [`fusion`] groups anomalies into problems; [`classify`] names their class, [`severity`] weighs their impact,
 //!   [`causes`] ranks what may have caused them, [`health`] sums up a system.
@@ -24,6 +25,7 @@ pub mod learning;
 pub mod series;
 pub mod severity;
 pub mod spans;
+pub mod steady;
 pub mod templates;
 pub mod verdict;
 mod words;

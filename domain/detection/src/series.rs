@@ -62,7 +62,7 @@ impl Forecast {
     fn new(window: usize) -> Self {
         Forecast {
             residuals: Window::new(window),
-            loss: f64::INFINITY,
+            loss: f64::MAX,
         }
     }
 
@@ -74,7 +74,7 @@ impl Forecast {
         } else {
             residual.abs().min(clip)
         };
-        self.loss = if self.loss.is_finite() {
+        self.loss = if self.loss < f64::MAX {
             self.loss + LOSS_GAIN * (cost - self.loss)
         } else {
             cost

@@ -61,6 +61,12 @@ impl Side {
         self.latency.record(span.micros);
     }
 
+    fn merge(&mut self, other: &Side) {
+        self.spans += other.spans;
+        self.errors += other.errors;
+        self.latency.merge(&other.latency);
+    }
+
     fn slower(&self, bucket: u16) -> Tally {
         Tally::new(self.spans, self.latency.at_or_above(bucket))
     }
@@ -144,6 +150,27 @@ impl Spans {
     /// Spans left out because there were too many different ones.
     pub fn rejected(&self) -> u64 {
         self.rejected
+    }
+
+    /// A rollout ended, or another begins: what the baseline did is the past, and what the candidate did
+    /// too when it was `kept`.
+    pub fn settle(&mut self, kept: bool) {
+        for calls in self.calls.values_mut() {
+            for call in calls.values_mut() {
+                let (baseline, candidate) = (
+                    std::mem::take(&mut call.baseline),
+                    std::mem::take(&mut call.candidate),
+                );
+                call.past.merge(&baseline);
+                if kept {
+                    call.past.merge(&candidate);
+                }
+                call.onset = None;
+            }
+            calls.retain(|_, call| call.past.spans > 0);
+        }
+        self.calls.retain(|_, calls| !calls.is_empty());
+        self.pairs = self.calls.values().map(BTreeMap::len).sum();
     }
 
     /// What is wrong with the candidate's calls, strongest first.

@@ -5,6 +5,7 @@
 //! notices quiet, [`notice_text`] words them, [`proposals`] recommend and [`postmortem()`] writes up.
 
 mod act;
+mod budget;
 mod effect;
 mod event;
 mod group;
@@ -19,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use budget::budget_burnt;
 pub use effect::{Channel, Effect, Notice, TimerName};
 pub use event::{Event, Outcome};
 pub use group::{GROUP_WINDOW, Group, GroupKey, OpenIncident, Problem, group, joins};

@@ -30,6 +30,9 @@ pub struct Plan {
     pub previous: Option<ReleaseId>,
     /// Whether Trimtab may act by itself.
     pub guard: Guard,
+    /// When the trouble began, as far as the evidence showed when it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
     /// When it was opened.
     pub opened_at: Timestamp,
 }

@@ -66,6 +66,9 @@ pub struct Impact {
     pub requests: Option<u64>,
     /// Users who saw a failure.
     pub users: Option<u64>,
+    /// No more users than this can have seen one, where users are not told apart.
+    #[serde(default)]
+    pub users_max: Option<u64>,
     /// The share of the error budget that it burnt, for example `12.5 %`.
     pub budget_burnt: Option<String>,
 }
@@ -190,7 +193,11 @@ fn impact(page: &mut String, record: &Record) {
         number(impact.requests_failed),
         number(impact.requests)
     );
-    let _ = writeln!(page, "| users who saw a failure | {} |", number(impact.users));
+    let users = match (impact.users, impact.users_max) {
+        (None, Some(most)) => format!("at most {most}; users are not told apart"),
+        (users, _) => number(users),
+    };
+    let _ = writeln!(page, "| users who saw a failure | {users} |");
     let burnt = impact.budget_burnt.as_deref().unwrap_or("no data");
     let _ = writeln!(page, "| error budget burnt | {} |", escape(burnt));
 }

@@ -1,7 +1,7 @@
 //! Silences keep notices quiet; they never stop an action.
 
 use serde::{Deserialize, Serialize};
-use trimtab_model::{Actor, EnvironmentName, ServiceName, Severity, Timestamp};
+use trimtab_model::{Actor, EnvironmentName, IncidentId, ServiceName, Severity, Timestamp};
 
 use crate::{Class, Plan};
 
@@ -16,6 +16,9 @@ pub struct Silence {
     pub from: Timestamp,
     /// The first moment after it.
     pub until: Timestamp,
+    /// Which incident.
+    #[serde(default)]
+    pub incident: Option<IncidentId>,
     /// Which service.
     pub service: Option<ServiceName>,
     /// Which environment.
@@ -31,6 +34,7 @@ impl Silence {
     pub fn covers(&self, plan: &Plan, severity: Severity, at: Timestamp) -> bool {
         (self.from..self.until).contains(&at)
             && severity <= self.severity_max
+            && self.incident.as_ref().is_none_or(|i| *i == plan.incident)
             && self.service.as_ref().is_none_or(|s| *s == plan.service)
             && self.environment.as_ref().is_none_or(|e| *e == plan.environment)
             && self.class.is_none_or(|c| c == plan.class)

@@ -22,6 +22,7 @@ fn at_rollout() -> Plan {
         warm_previous: true,
         previous: Some("blocks-r1".parse().unwrap()),
         guard: Guard::Allowed,
+        began_at: None,
         opened_at: Timestamp(1_700_000_000_000),
     }
 }

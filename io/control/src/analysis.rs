@@ -310,6 +310,10 @@ async fn open(
             .is_some_and(|rollout| rollout.plan.baseline.is_some() && rollout.state.baseline_warm),
         previous,
         guard,
+        began_at: diagnosis
+            .findings
+            .as_ref()
+            .and_then(|found| found.onset.or(found.first_request_at)),
         opened_at: now,
     });
     match made.await {

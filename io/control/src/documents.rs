@@ -1,20 +1,14 @@
-//! What an incident leaves behind: the report on causes, the postmortem, what was learned.
+//! What an incident leaves behind: the report on causes and the postmortem.
 
-use trimtab_detection::learning::{Outcome, accept, learn as propose};
 use trimtab_incident::{
-    CauseLine, Impact, Moments, Phase, Record, TimelineEntry, Way, postmortem as write_up, proposals,
+    CauseLine, Impact, Moments, Phase, Record, TimelineEntry, Way, budget_burnt, postmortem as write_up,
+    proposals,
 };
 use trimtab_model::Timestamp;
 
 use crate::analysis::{diagnose, traffic};
-use crate::blueprint;
 use crate::clock;
 use crate::incident_hands::Work;
-
-/// Seeds of the variants by which a change to the models is measured.
-const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
-/// Recordings of clean rollouts that a change is measured on.
-const CLEAN_EPISODES_MAX: usize = 10;
 
 /// Ranks the causes with their numbers and writes the report down.
 pub(crate) async fn causes(work: &Work) -> Result<String, String> {
@@ -33,9 +27,11 @@ pub(crate) async fn causes(work: &Work) -> Result<String, String> {
     Ok(diagnosis.report.summary)
 }
 
-/// Writes the postmortem down.
-pub(crate) async fn postmortem(work: &Work) -> Result<String, String> {
-    let record = record(work).await?;
+/// Writes the postmortem down: first before anything was learned, then again with the `lessons`.
+pub(crate) async fn postmortem(work: &Work, lessons: Option<Vec<String>>) -> Result<String, String> {
+    let mut record = record(work).await?;
+    record.lessons =
+        lessons.unwrap_or_else(|| vec!["Not yet: the models are still being measured.".to_owned()]);
     let markdown = write_up(&record);
     let path = work.world.dir.join("postmortems").join(format!("{}.md", work.id));
     crate::files::replace(&path, markdown.as_bytes())
@@ -73,17 +69,12 @@ async fn record(work: &Work) -> Result<Record, String> {
         .and_then(|rollout| work.world.evidence.findings(rollout, clock::now()));
     let began_at = found
         .as_ref()
-        .and_then(|found| found.onset.or(found.first_request_at));
+        .and_then(|found| found.onset.or(found.first_request_at))
+        .or(plan.began_at);
     let causes = journal
         .read_stream(&format!("report/{}", work.id), 0)
         .await
         .map_err(|e| e.to_string())?;
-    let served = traffic(
-        &work.world,
-        &plan.service,
-        &plan.environment,
-        began_at.unwrap_or(plan.opened_at),
-    );
     let way = match &work.state.phase {
         Phase::Closing { way, .. } => way.clone(),
         _ => Way::Itself,
@@ -105,17 +96,42 @@ async fn record(work: &Work) -> Result<Record, String> {
             rolled_back_at: first("incident.rollback_ended"),
             healed_at: first("incident.metrics_verified"),
         },
-        impact: Impact {
-            requests_failed: Some(served.errors),
-            requests: Some(served.requests),
-            users: None,
-            budget_burnt: None,
-        },
+        impact: impact(work, began_at.unwrap_or(plan.opened_at)),
         timeline: events.iter().map(timeline_entry).collect(),
         causes: cause_lines(&causes),
         follow_ups: proposals(plan.class, plan),
         lessons: Vec::new(),
     })
+}
+
+/// What it cost from its beginning until the present step was entered, which is about when it was healed.
+fn impact(work: &Work, began: Timestamp) -> Impact {
+    let (world, plan) = (&work.world, &work.plan);
+    let served = traffic(world, &plan.service, &plan.environment, began);
+    let release = plan
+        .suspect
+        .clone()
+        .or_else(|| world.stable(&plan.service, &plan.environment));
+    let project = release.and_then(|release| world.release(&release).ok());
+    let budget_burnt = project.and_then(|(_, project)| {
+        let objectives = &project.objectives;
+        let allowed = 1.0 - objectives.availability.fraction();
+        let elapsed = clock::now().since(began);
+        budget_burnt(
+            served.errors,
+            served.requests,
+            elapsed,
+            allowed,
+            objectives.window.0,
+        )
+    });
+    Impact {
+        requests_failed: Some(served.errors),
+        requests: Some(served.requests),
+        users: None,
+        users_max: Some(served.errors),
+        budget_burnt,
+    }
 }
 
 fn timeline_entry(event: &trimtab_journal::StoredEvent) -> TimelineEntry {
@@ -155,69 +171,4 @@ fn cause_lines(reports: &[trimtab_journal::StoredEvent]) -> Vec<CauseLine> {
             evidence: cause["text"].as_str().unwrap_or_default().to_owned(),
         })
         .collect()
-}
-
-/// Proposes a change to the models, measures it on variants of the incident and on clean traffic,
-/// and puts it in force if it helps.
-pub(crate) async fn learn(work: &Work) -> Result<String, String> {
-    let Some(rollout) = &work.plan.rollout else {
-        return Ok("there is no recording of a rollout to learn from".to_owned());
-    };
-    let world = &work.world;
-    let Some(mut episode) = world.evidence.recording(rollout) else {
-        return Ok(format!("{rollout} has no recording"));
-    };
-    let suspect = work.plan.suspect.as_ref().ok_or("no release is suspected")?;
-    let (_, project) = world.release(suspect).map_err(|error| error.to_string())?;
-    let config = blueprint::verdict_config(&project);
-    let diagnosis = diagnose(
-        world,
-        suspect,
-        world.evidence.findings(rollout, clock::now()),
-        clock::now(),
-    );
-    episode.class = Some(diagnosis.class);
-    let began: Option<Timestamp> = diagnosis
-        .findings
-        .as_ref()
-        .and_then(|found| found.onset.or(found.first_request_at));
-    episode.onset = began.or(Some(work.plan.opened_at));
-    let clean: Vec<_> = world
-        .evidence
-        .recorded()
-        .into_iter()
-        .filter(|id| {
-            let known = world.machines().rollouts.get(id.as_str());
-            known.is_some_and(|known| known.state.end() == Some(&trimtab_rollout::End::Deployed))
-        })
-        .filter_map(|id| world.evidence.recording(&id))
-        .filter(|episode| !episode.batches.is_empty())
-        .take(CLEAN_EPISODES_MAX)
-        .collect();
-    let current = world
-        .models
-        .read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .clone();
-    let measured = tokio::task::spawn_blocking(move || {
-        let proposal = propose(&current, &config, &episode);
-        let outcome = accept(&current, &proposal, &config, &[episode], &clean, &SEEDS);
-        (proposal, outcome)
-    });
-    let (proposal, outcome) = measured.await.map_err(|error| error.to_string())?;
-    let body = serde_json::json!({ "changes": proposal.changes, "outcome": outcome });
-    work.write("report.learning", body).await?;
-    match outcome {
-        Outcome::Accepted(accepted) => {
-            let bytes = serde_json::to_vec_pretty(&accepted.models).map_err(|error| error.to_string())?;
-            crate::files::replace(&world.dir.join("models.json"), &bytes)
-                .map_err(|error| error.to_string())?;
-            *world
-                .models
-                .write()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = accepted.models;
-            Ok(format!("accepted: {}", accepted.gain))
-        }
-        Outcome::Refused(refused) => Ok(format!("refused: {}", refused.reason)),
-    }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trimtab_detection::verdict::{Batch as Counts, Config, Decision, Judge};
-use trimtab_incident::{Channel as Told, Effect, Event, Outcome, Phase, Plan, State, notice_text, proposals};
-use trimtab_model::{Actor, ReleaseId, RolloutId, Timestamp, Weight};
+use trimtab_incident::{
+    Channel as Told, Effect, Event, Notice, Outcome, Phase, Plan, State, notice_text, proposals,
+};
+use trimtab_model::{Actor, ReleaseId, RolloutId, Severity, Timestamp, Weight};
 use trimtab_notify::Channel;
 use trimtab_pipeline::RolloutOutcome;
 
@@ -13,9 +15,11 @@ use crate::analysis;
 use crate::blueprint;
 use crate::clock;
 use crate::documents;
+use crate::learning;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Incidents;
 use crate::rollout_hands::probe_all;
+use crate::silences;
 use crate::start_rollout;
 use crate::world::World;
 
@@ -170,7 +174,7 @@ impl Work {
                 }
             }
             Effect::WritePostmortem { .. } => {
-                let outcome = outcome(documents::postmortem(&self).await);
+                let outcome = outcome(documents::postmortem(&self, None).await);
                 Event::PostmortemWritten {
                     at: at(),
                     generation,
@@ -178,7 +182,7 @@ impl Work {
                 }
             }
             Effect::Learn { .. } => {
-                let outcome = outcome(documents::learn(&self).await);
+                let outcome = outcome(learning::learn(&self).await);
                 Event::Learned {
                     at: at(),
                     generation,
@@ -201,11 +205,14 @@ impl Work {
         written.map(|_| String::new()).map_err(|error| error.to_string())
     }
 
-    async fn notify(&self, what: trimtab_incident::Notice, told: &[Told], severity: trimtab_model::Severity) {
+    async fn notify(&self, what: Notice, told: &[Told], severity: Severity) {
         let link = format!("{}/incidents/{}", self.world.link, self.id);
         let text = notice_text(&self.plan, &self.state, what, &link);
         let path = format!("/incidents/{}", self.id);
         let key = format!("{}/{what:?}/{}", self.id, self.state.generation.0);
+        if self.is_silenced(what, &text.subject, severity).await {
+            return;
+        }
         for channel in told {
             let (channel, words) = match channel {
                 Told::Sms => (Channel::Sms, (text.subject.clone(), text.sms.clone())),
@@ -214,6 +221,36 @@ impl Work {
             };
             self.world.tell(&key, &[channel], severity, words, &path).await;
         }
+    }
+
+    /// Whether a person wants no notices of this; then what would have been said is recorded.
+    async fn is_silenced(&self, what: Notice, said: &str, severity: Severity) -> bool {
+        let begun = match silences::begun(&self.world.journal).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Better told against somebody's wish than not told at all.
+                tracing::warn!(%error, "failed to read silences; the notice is sent");
+                return false;
+            }
+        };
+        let now = clock::now();
+        let covering = begun
+            .iter()
+            .find(|(_, silence)| silence.covers(&self.plan, severity, now));
+        let Some((id, silence)) = covering else {
+            return false;
+        };
+        let body = serde_json::json!({
+            "notice": what, "text": said, "silence": id,
+            "author": silence.author, "reason": silence.reason, "until": silence.until });
+        if let Err(reason) = self.write("report.silenced", body).await {
+            tracing::warn!(
+                incident = self.id,
+                reason,
+                "failed to record that a notice was silenced"
+            );
+        }
+        true
     }
 
     async fn protect(&self, rollout: &RolloutId) -> Result<String, String> {

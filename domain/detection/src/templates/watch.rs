@@ -5,6 +5,8 @@
 //! the template's share of lines. Both are evidence for people and for the ranking of causes; no rollback
 //! rests on them alone.
 
+mod steady;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,7 @@ use crate::learning::KnownTemplate;
 use crate::verdict::Mixture;
 use crate::verdict::process::{Process, Tally};
 use crate::words::{count, cut, percent};
+use steady::Lately;
 
 /// Severity numbers as OpenTelemetry counts: warnings begin here.
 const WARN: u8 = 13;
@@ -56,6 +59,11 @@ struct Track {
     candidate: u64,
     first_at: Option<Timestamp>,
     arms: Process,
+    /// Its very first line, in or out of a rollout.
+    #[serde(default)]
+    seen_at: Option<Timestamp>,
+    #[serde(default)]
+    lately: Lately,
 }
 
 /// A template that a release brought or multiplied.
@@ -87,7 +95,7 @@ pub struct Finding {
     pub known: Option<crate::anomaly::Class>,
 }
 
-/// Watches the lines of one service through one rollout.
+/// Watches the lines of one service, through its rollouts and between them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
     miner: Miner,
@@ -97,6 +105,11 @@ pub struct Watch {
     baseline: u64,
     candidate: u64,
     started_at: Option<Timestamp>,
+    /// The first line of all.
+    #[serde(default)]
+    first_at: Option<Timestamp>,
+    #[serde(default)]
+    lately: Lately,
 }
 
 impl Watch {
@@ -110,6 +123,8 @@ impl Watch {
 
     /// Takes a line; its template's id, none when the miner is full.
     pub fn line(&mut self, line: &Line<'_>) -> Option<TemplateId> {
+        self.first_at.get_or_insert(line.at);
+        self.lately.add(line.at);
         let seen = self.miner.templates().len();
         let number = self.miner.observe(line.text);
         match line.arm {
@@ -123,6 +138,8 @@ impl Watch {
         }
         let track = self.tracks.entry(number).or_insert_with(Track::new);
         track.severity = track.severity.max(line.severity);
+        track.seen_at.get_or_insert(line.at);
+        track.lately.add(line.at);
         if let Some(arm) = line.arm {
             let started = *self.started_at.get_or_insert(line.at);
             let candidate = arm == Arm::Candidate;
@@ -157,10 +174,9 @@ impl Watch {
                 track.past += gone.past;
                 track.baseline += gone.baseline;
                 track.candidate += gone.candidate;
-                track.first_at = match (track.first_at, gone.first_at) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                };
+                track.first_at = earlier(track.first_at, gone.first_at);
+                track.seen_at = earlier(track.seen_at, gone.seen_at);
+                track.lately.merge(&gone.lately);
             }
         }
     }
@@ -263,7 +279,16 @@ impl Track {
             candidate: 0,
             first_at: None,
             arms: Process::new(&Mixture::default().lifts),
+            seen_at: None,
+            lately: Lately::default(),
         }
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -148,14 +148,20 @@ fn silences_cover_what_they_name_until_their_end() {
         reason: "load test".to_owned(),
         from: Timestamp(0),
         until: Timestamp(100),
+        incident: None,
         service: Some("blocks".parse().unwrap()),
         environment: None,
         class: None,
         severity_max: Severity::High,
     };
-    let silences = [silence];
+    let of_another = Silence {
+        incident: Some("incident-77".parse().unwrap()),
+        ..silence.clone()
+    };
+    let silences = [of_another, silence];
     let plan = at_rollout();
     assert!(silenced(&silences, &plan, Severity::High, Timestamp(99)).is_some());
+    assert!(silenced(&silences[..1], &plan, Severity::High, Timestamp(99)).is_none());
     assert!(silenced(&silences, &plan, Severity::High, Timestamp(100)).is_none());
     assert!(silenced(&silences, &plan, Severity::Critical, Timestamp(50)).is_none());
     let other = Plan {
@@ -243,6 +249,7 @@ fn record() -> Record {
             requests_failed: Some(23),
             requests: Some(412),
             users: None,
+            users_max: Some(23),
             budget_burnt: Some("1.5 %".to_owned()),
         },
         timeline: vec![
