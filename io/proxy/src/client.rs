@@ -289,6 +289,7 @@ fn together(holder: HolderStatus, worker: protocol::WorkerStatus) -> ProxyStatus
         table_version: worker.table_version,
         endpoints: worker.endpoints,
         counters: worker.counters,
+        tls_error: worker.tls_error,
         spool_bytes: worker.spool_bytes,
         frames_dropped: worker.frames_dropped,
         frame_sequence: worker.frame_sequence,

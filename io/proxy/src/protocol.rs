@@ -99,6 +99,8 @@ pub(crate) struct WorkerStatus {
     pub(crate) table_version: u64,
     pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) counters: Counters,
+    #[serde(default)]
+    pub(crate) tls_error: Option<String>,
     pub(crate) spool_bytes: u64,
     pub(crate) frames_dropped: u64,
     pub(crate) frame_sequence: u64,

@@ -82,6 +82,8 @@ pub struct Counters {
     pub operations_folded: u64,
     /// TLS handshakes that failed.
     pub tls_failed: u64,
+    /// Times that a new certificate was taken from its files.
+    pub tls_reloads: u64,
     /// Times that accepting paused because the connection limit was reached.
     pub accept_paused: u64,
 }
@@ -103,6 +105,7 @@ impl Counters {
         self.assets_crossed += other.assets_crossed;
         self.mirror_dropped += other.mirror_dropped;
         self.operations_folded += other.operations_folded;
+        self.tls_reloads += other.tls_reloads;
         self.tls_failed += other.tls_failed;
         self.accept_paused += other.accept_paused;
     }
@@ -147,6 +150,9 @@ pub struct ProxyStatus {
     pub table_version: u64,
     /// Every endpoint of the table.
     pub endpoints: Vec<EndpointStatus>,
+    /// Why the certificate's files could not be read again; the certificate before serves on.
+    #[serde(default)]
+    pub tls_error: Option<String>,
     /// Counts since the worker started.
     pub counters: Counters,
     /// Bytes of frames on disk that `serve` has not acknowledged.

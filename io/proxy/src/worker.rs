@@ -33,6 +33,7 @@ mod upstream;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -49,6 +50,7 @@ use draw::LanePlace;
 use lane::LaneConfig;
 use lead::Lead;
 use limiter::Limiters;
+use tls::Certificates;
 
 /// How often lanes hand over their counts; a frame covers no more than twice this.
 const TICK: Duration = Duration::from_millis(100);
@@ -94,7 +96,8 @@ pub fn main(dir: &Path) -> Result<(), WorkerError> {
         return Err(WorkerError::Handoff(format!("{} sockets came", sockets.len())));
     }
     raise_descriptor_limit();
-    let lanes = start_lanes(&config, &handed, &sockets)?;
+    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+    let lanes = start_lanes(&config, &handed, &sockets, certificates.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -102,7 +105,7 @@ pub fn main(dir: &Path) -> Result<(), WorkerError> {
     local.block_on(&runtime, async move {
         link.set_nonblocking(true)?;
         let link = Link::new(UnixStream::from_std(link)?);
-        let lead = Rc::new(Lead::new(config, lanes, &handed.draining_pids));
+        let lead = Rc::new(Lead::new(config, lanes, &handed.draining_pids, certificates));
         run(lead, link, handed, sockets).await
     })
 }
@@ -124,6 +127,7 @@ fn start_lanes(
     config: &ProxyConfig,
     handed: &Handed,
     sockets: &[OwnedFd],
+    certificates: Option<&Arc<Certificates>>,
 ) -> Result<Vec<mpsc::UnboundedSender<lane::Order>>, WorkerError> {
     let count = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -136,7 +140,7 @@ fn start_lanes(
         place: LanePlace { number: 0, count },
         limiters: Limiters::default(),
     };
-    let tls_config = config.tls.as_ref().map(tls::load).transpose()?;
+    let tls_config = certificates.map(Certificates::config).transpose()?;
     let mut lanes = Vec::new();
     for number in 0..count {
         let own = |from: usize, count: usize| -> std::io::Result<Vec<std::net::TcpListener>> {
@@ -226,6 +230,7 @@ async fn run(
 struct Leading {
     control: JoinHandle<()>,
     ticker: JoinHandle<()>,
+    reloader: JoinHandle<()>,
     stop: Rc<std::cell::Cell<bool>>,
 }
 
@@ -236,6 +241,7 @@ impl Leading {
         Leading {
             control: tokio::task::spawn_local(control::serve(Rc::clone(lead), control, Rc::clone(surrender))),
             ticker: tokio::task::spawn_local(tick(Rc::clone(lead), Rc::clone(&stop))),
+            reloader: tokio::task::spawn_local(Rc::clone(lead).reload_certificates()),
             stop,
         }
     }
@@ -243,6 +249,7 @@ impl Leading {
     /// Ends both; the ticker at its own pace, for counts under way would be lost.
     async fn end(self) {
         self.control.abort();
+        self.reloader.abort();
         let _aborted = self.control.await;
         self.stop.set(true);
         let _ended = self.ticker.await;

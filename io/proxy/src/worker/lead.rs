@@ -14,6 +14,7 @@ use super::health::{HealthBoard, now};
 use super::lane::{Ended, Order, Report};
 use super::sample;
 use super::spool::Spool;
+use super::tls::{Certificates, RELOAD_EVERY};
 use crate::frame::FRAME_FORMAT;
 use crate::protocol::{Batch, Placement, WorkerStatus};
 use crate::{Counters, Frame, InFlight, ProxyConfig, RoutingTable, TableError};
@@ -57,6 +58,9 @@ pub(super) struct Lead {
     in_flight: RefCell<Vec<(Placement, u64)>>,
     drainers: RefCell<HashMap<u32, Drainer>>,
     framed_at: Cell<Instant>,
+    certificates: Option<Arc<Certificates>>,
+    /// Why the certificate's files could not be read again.
+    tls_error: RefCell<Option<String>>,
 }
 
 impl Lead {
@@ -64,6 +68,7 @@ impl Lead {
         config: ProxyConfig,
         lanes: Vec<mpsc::UnboundedSender<Order>>,
         drainers: &[u32],
+        certificates: Option<Arc<Certificates>>,
     ) -> Self {
         let told = lanes.clone();
         let board = HealthBoard::new(Rc::new(move |instance, address, eligible| {
@@ -88,6 +93,8 @@ impl Lead {
             in_flight: RefCell::default(),
             drainers: RefCell::new(drainers.iter().map(|pid| (*pid, Drainer::default())).collect()),
             framed_at: Cell::new(Instant::now()),
+            certificates,
+            tls_error: RefCell::default(),
         }
     }
 
@@ -332,6 +339,34 @@ impl Lead {
         }
     }
 
+    /// Keeps up with the certificate's files.
+    pub(super) async fn reload_certificates(self: Rc<Self>) {
+        let Some(certificates) = &self.certificates else {
+            return;
+        };
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            let reading = Arc::clone(certificates);
+            let read =
+                tokio::task::spawn_blocking(move || reading.reload().map_err(|error| error.to_string()));
+            let problem = match read.await {
+                Ok(Ok(is_new)) => {
+                    if is_new {
+                        tracing::info!("the certificate was replaced");
+                        self.counters.borrow_mut().tls_reloads += 1;
+                    }
+                    None
+                }
+                Ok(Err(problem)) => Some(problem),
+                Err(error) => Some(error.to_string()),
+            };
+            let before = self.tls_error.replace(problem.clone());
+            if let Some(problem) = problem.filter(|problem| before.as_ref() != Some(problem)) {
+                tracing::error!("failed to {problem}: the certificate before it stays");
+            }
+        }
+    }
+
     /// The worker's part of the status.
     pub(super) fn status(&self) -> WorkerStatus {
         let spool = self.spool.borrow();
@@ -342,6 +377,7 @@ impl Lead {
             table_version: self.table.borrow().version,
             endpoints: self.health.borrow().statuses(),
             counters: *self.counters.borrow(),
+            tls_error: self.tls_error.borrow().clone(),
             spool_bytes: spool.as_ref().map_or(0, Spool::bytes),
             frames_dropped: spool.as_ref().map_or(0, Spool::dropped),
             frame_sequence: spool.as_ref().map_or(0, Spool::last),

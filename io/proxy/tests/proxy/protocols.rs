@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Instance, Proxy, pool, program, route};
+use crate::harness::{Instance, Proxy, eventually, pool, program, route};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http2_without_tls() {
@@ -104,6 +104,53 @@ async fn tls_with_both_protocols() {
         assert_eq!(answer.version(), version);
         assert!(answer.text().await.unwrap().contains("x-forwarded-proto: https"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_taken_up_at_once() {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let instance = Instance::start("blocks-r1").await;
+    let make = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (first, second) = (make(), make());
+    let files = tempfile::tempdir().unwrap();
+    let (cert, key): (PathBuf, PathBuf) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+    std::fs::write(&cert, first.cert.pem()).unwrap();
+    std::fs::write(&key, first.signing_key.serialize_pem()).unwrap();
+    let tls = trimtab_proxy::TlsFiles {
+        cert: cert.clone(),
+        key: key.clone(),
+    };
+    let proxy = Proxy::start(|config| {
+        config.listen_tls = vec!["127.0.0.1:0".parse().unwrap()];
+        config.tls = Some(tls);
+    })
+    .await;
+    proxy.apply(route(pool("blocks-r1", &[&instance]), None)).await;
+    let status = proxy.client.status().await.unwrap();
+    let url = format!("https://localhost:{}/", status.listen_tls[0].port());
+    let trusts = async |pem: String| {
+        let trusted = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([trusted])
+            .build()
+            .unwrap();
+        client.get(&url).send().await.is_ok()
+    };
+    assert!(trusts(first.cert.pem()).await && !trusts(second.cert.pem()).await);
+    // One file without the other is no pair: the old certificate serves on, and the status says why.
+    std::fs::write(&cert, second.cert.pem()).unwrap();
+    eventually("the status says it", || async {
+        proxy.client.status().await.unwrap().tls_error.is_some()
+    })
+    .await;
+    assert!(trusts(first.cert.pem()).await);
+    std::fs::write(&key, second.signing_key.serialize_pem()).unwrap();
+    eventually("the new one serves", || async { trusts(second.cert.pem()).await }).await;
+    let after = proxy.client.status().await.unwrap();
+    assert_eq!(
+        (after.worker_pid, after.counters.tls_reloads),
+        (status.worker_pid, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
