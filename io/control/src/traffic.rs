@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 use trimtab_proxy::{
-    ClientError, Endpoint, InFlight, Mirror, Pool, Preview, Probe, ProxyClient, Route, RoutingTable, Split,
+    ClientError, Endpoint, InFlight, Mirror, Pool, Preview, Probe, Protocol, ProxyClient, Route,
+    RoutingTable, Split,
 };
 
 use crate::host::number_of;
@@ -341,5 +342,6 @@ fn pool(side: Side, probe: &Probe) -> Pool {
         release: side.release,
         endpoints,
         health: probe.clone(),
+        protocol: Protocol::default(),
     }
 }

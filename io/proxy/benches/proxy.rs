@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
-use trimtab_proxy::{Endpoint, Policy, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
+use trimtab_proxy::{
+    Endpoint, Policy, Pool, Probe, Protocol, ProxyClient, ProxyConfig, Route, RoutingTable, Split,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -223,6 +225,7 @@ fn table(version: u64, instance: SocketAddr, percent: f64) -> Result<RoutingTabl
                 address: instance,
             }],
             health: Probe::default(),
+            protocol: Protocol::Http1,
         })
     };
     let route = Route {

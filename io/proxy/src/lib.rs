@@ -26,6 +26,6 @@ pub use frame::{Cell, Frame, RequestRecord};
 pub use settings::{ConfigError, Limits, ProxyConfig, TlsFiles};
 pub use status::{Counters, EndpointStatus, Health, InFlight, ProxyStatus};
 pub use table::{
-    Ejection, Endpoint, LimitBy, Maintenance, Mirror, Policy, Pool, Preview, Probe, RateLimit, Route,
-    RoutingTable, Split, Sticky, StickyBy, TableError, Tester, TesterBy, preview_token,
+    Ejection, Endpoint, LimitBy, Maintenance, Mirror, Policy, Pool, Preview, Probe, Protocol, RateLimit,
+    Route, RoutingTable, Split, Sticky, StickyBy, TableError, Tester, TesterBy, preview_token,
 };

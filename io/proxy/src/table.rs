@@ -130,6 +130,22 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// How the proxy checks them.
     pub health: Probe,
+    /// What they speak.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What instances speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on. Clients must speak HTTP/2 too.
+    Http2,
+    /// The same, and the health check asks `grpc.health.v1.Health` for the whole server.
+    Grpc,
 }
 
 /// One instance.
@@ -137,7 +153,7 @@ pub struct Pool {
 pub struct Endpoint {
     /// The instance's id.
     pub instance: InstanceId,
-    /// Where it speaks HTTP/1.1.
+    /// Where it listens.
     pub address: SocketAddr,
 }
 
@@ -332,6 +348,10 @@ impl Route {
             if matches!(&sticky.by, StickyBy::Header(name) if !policy::is_name(name, true)) {
                 return Some(format!("the header of {sticky:?} is malformed"));
             }
+        }
+        let mirrored = self.mirror.as_ref().map(|mirror| mirror.pool.protocol);
+        if mirrored.is_some_and(|protocol| protocol != Protocol::Http1) {
+            return Some("requests are mirrored to HTTP/1.1 only".to_owned());
         }
         self.policy
             .problem()

@@ -7,6 +7,7 @@ fn pool(release: &str) -> Pool {
         release: ReleaseId::new(release).unwrap(),
         endpoints: vec![],
         health: Probe::default(),
+        protocol: Protocol::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use super::upstream_h2::Channels;
 use crate::http1::Wire;
 use crate::{Ejection, Endpoint};
 
@@ -27,6 +28,8 @@ pub(super) struct EndpointState {
     /// Requests under way.
     pub(super) active: Cell<u32>,
     idle: RefCell<Vec<(Instant, Wire<TcpStream>)>>,
+    /// Connections that carry many requests at once.
+    pub(super) channels: Channels,
     /// When it joined, or came back from being unhealthy.
     since: Cell<Instant>,
     failures: Cell<u32>,
@@ -41,6 +44,7 @@ impl EndpointState {
             eligible: Cell::new(true),
             active: Cell::new(0),
             idle: RefCell::default(),
+            channels: Channels::default(),
             since: Cell::new(Instant::now()),
             failures: Cell::new(0),
             ejections: Cell::new(0),

@@ -1,13 +1,11 @@
 //! The way to an instance and back to the response's head, the same for every protocol in front.
 
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::Method;
 use tokio::time::Instant;
 
@@ -17,12 +15,13 @@ use super::assets;
 use super::endpoint::EndpointState;
 use super::exchange::Exchange;
 use super::lane::Lane;
+use super::outgoing::write_request;
 use super::routes::RouteState;
 use super::upstream::{BodySource, Upload, UploadError, Upstream};
-use crate::http1::{BodyLength, Deadline, RequestHead, ResponseHead};
+use crate::http1::{Deadline, RequestHead, ResponseHead};
 
 /// Instances of one arm asked for one request.
-const ATTEMPTS_MAX: u32 = 3;
+pub(super) const ATTEMPTS_MAX: u32 = 3;
 /// Instances that refused a held request are asked again after this.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// An upload may take its time, but not for ever: after the grace it must have been this fast.
@@ -95,11 +94,21 @@ pub(super) async fn fetch(
 
 /// Instances asked so far.
 #[derive(Default)]
-struct Search {
+pub(super) struct Search {
     tried: Vec<Rc<EndpointState>>,
     attempts: u32,
-    /// An idle connection died: no other is trusted.
-    fresh: bool,
+    /// A connection in use before died: no other is trusted.
+    pub(super) fresh: bool,
+}
+
+impl Search {
+    /// An instance took no connection.
+    pub(super) fn failed(&mut self, exchange: &mut Exchange, endpoint: Rc<EndpointState>) {
+        exchange.note(&endpoint, true);
+        exchange.retries += 1;
+        self.attempts += 1;
+        self.tried.push(endpoint);
+    }
 }
 
 /// Sends the request to an instance of the arm drawn and waits for the response's head, until the
@@ -145,8 +154,7 @@ pub(super) async fn reach(
     }
 }
 
-/// A connection to an instance of the arm drawn; where the route holds requests, however long it
-/// takes up to that.
+/// A connection to an instance of the arm drawn.
 async fn find(
     lane: &Rc<Lane>,
     head: &RequestHead,
@@ -156,31 +164,38 @@ async fn find(
     search: &mut Search,
 ) -> Result<Upstream, Failure> {
     loop {
-        let chosen = exchange.pool.choose(&search.tried);
-        let Some(endpoint) = chosen.filter(|_| search.attempts < ATTEMPTS_MAX) else {
-            let failure = if search.tried.is_empty() {
-                Failure::Status(503, "no_endpoint")
-            } else {
-                Failure::Status(502, "connect_failed")
-            };
-            let was_refused = !search.tried.is_empty();
-            if !wait(lane, head, exchange, client, was_refused).await? {
-                return Err(failure);
-            }
-            *search = Search::default();
-            continue;
-        };
-        exchange.instance = Some(Rc::clone(&endpoint));
+        let endpoint = choose(lane, head, exchange, client, search).await?;
         let limit = exchange.route.connect_timeout;
         match connect(&endpoint, search.fresh, limit, client, deadline).await? {
             Ok(upstream) => return Ok(upstream),
-            Err(_) => {
-                exchange.note(&endpoint, true);
-                exchange.retries += 1;
-                search.attempts += 1;
-                search.tried.push(endpoint);
-            }
+            Err(_) => search.failed(exchange, endpoint),
         }
+    }
+}
+
+/// An instance of the arm drawn; where the route holds requests, however long it takes up to that.
+pub(super) async fn choose(
+    lane: &Rc<Lane>,
+    head: &RequestHead,
+    exchange: &mut Exchange,
+    client: &mut impl Client,
+    search: &mut Search,
+) -> Result<Rc<EndpointState>, Failure> {
+    loop {
+        let chosen = exchange.pool.choose(&search.tried);
+        if let Some(endpoint) = chosen.filter(|_| search.attempts < ATTEMPTS_MAX) {
+            exchange.instance = Some(Rc::clone(&endpoint));
+            return Ok(endpoint);
+        }
+        let was_refused = !search.tried.is_empty();
+        if !wait(lane, head, exchange, client, was_refused).await? {
+            return Err(if was_refused {
+                Failure::Status(502, "connect_failed")
+            } else {
+                Failure::Status(503, "no_endpoint")
+            });
+        }
+        *search = Search::default();
     }
 }
 
@@ -318,87 +333,4 @@ async fn heads(
         })
     })
     .await
-}
-
-/// Appends the head that the instance gets: the client's, with the proxy's own headers.
-fn write_request(out: &mut BytesMut, head: &RequestHead, peer: &Peer, exchange: &Exchange) {
-    use std::fmt::Write;
-    out.reserve(head.headers.len() + head.target.len() + 512);
-    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    put(&[
-        head.method.as_str().as_bytes(),
-        b" ",
-        &head.target,
-        b" HTTP/1.1\r\nhost: ",
-        &head.host,
-        b"\r\n",
-    ]);
-    put(&[&head.headers, b"traceparent: ", &exchange.trace.header(), b"\r\n"]);
-    put(&[b"x-forwarded-for: "]);
-    if let Some(before) = head.forwarded_for.as_ref().filter(|_| peer.is_trusted) {
-        put(&[before, b", "]);
-    }
-    // Writing to a buffer that grows cannot fail.
-    let _infallible = write!(out, "{}\r\n", peer.address.ip().to_canonical());
-    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    let scheme: &[u8] = if peer.is_tls { b"https" } else { b"http" };
-    let proto = head
-        .forwarded_proto
-        .as_deref()
-        .filter(|_| peer.is_trusted)
-        .unwrap_or(scheme);
-    let host = head
-        .forwarded_host
-        .as_deref()
-        .filter(|_| peer.is_trusted)
-        .unwrap_or(&head.host);
-    put(&[
-        b"x-forwarded-proto: ",
-        proto,
-        b"\r\nx-forwarded-host: ",
-        host,
-        b"\r\n",
-    ]);
-    if exchange.route.route.policy.forwarded {
-        write_forwarded(out, head, peer, proto, host);
-    }
-    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    if let Some(upgrade) = &head.upgrade {
-        put(&[b"connection: upgrade\r\nupgrade: ", upgrade, b"\r\n"]);
-    }
-    match head.body {
-        BodyLength::Bytes(length) => {
-            let _infallible = write!(out, "content-length: {length}\r\n\r\n");
-        }
-        BodyLength::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
-        // A length of zero must be said where a body is usual (RFC 9110 §8.6).
-        _ if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => {
-            out.extend_from_slice(b"content-length: 0\r\n\r\n");
-        }
-        _ => out.extend_from_slice(b"\r\n"),
-    }
-}
-
-/// Appends `Forwarded` (RFC 7239), after what a trusted peer wrote in it.
-fn write_forwarded(out: &mut BytesMut, head: &RequestHead, peer: &Peer, proto: &[u8], host: &[u8]) {
-    use std::fmt::Write;
-    out.extend_from_slice(b"forwarded: ");
-    if let Some(before) = head.forwarded.as_ref().filter(|_| peer.is_trusted) {
-        out.extend_from_slice(before);
-        out.extend_from_slice(b", ");
-    }
-    // Writing to a buffer that grows cannot fail.
-    let _infallible = match peer.address.ip().to_canonical() {
-        IpAddr::V4(address) => write!(out, "for={address}"),
-        IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
-    };
-    out.extend_from_slice(b";proto=");
-    out.extend_from_slice(proto);
-    // What a host consists of needs no escape within quotes.
-    if !host.is_empty() {
-        out.extend_from_slice(b";host=\"");
-        out.extend_from_slice(host);
-        out.extend_from_slice(b"\"");
-    }
-    out.extend_from_slice(b"\r\n");
 }

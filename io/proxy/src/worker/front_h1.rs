@@ -18,6 +18,7 @@ use super::prefixed::Prefixed;
 use super::relay::{self, Relayed};
 use super::upstream::{BodySource, UploadError};
 use super::{front_h2, mirror, tunnel};
+use crate::Protocol;
 use crate::http1::{
     BodyLength, Deadline, Decoded, Decoder, HeadError, RequestHead, ResponseHead, Wire, read_request,
 };
@@ -192,6 +193,12 @@ impl<S: ClientIo> Connection<'_, S> {
             }
             Err(Turned::Gone) => return After::Close,
         };
+        if exchange.pool.protocol != Protocol::Http1 {
+            // Nothing that the release could be blamed for.
+            exchange.forget();
+            let page = Page::text(505, "this service speaks HTTP/2 only");
+            return self.answer_to(&head, page, head.body != BodyLength::Empty).await;
+        }
         let limit = exchange.body_bytes_max();
         if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
             return self.fail(exchange, &head, 413, "body_too_large", true).await;

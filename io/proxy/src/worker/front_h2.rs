@@ -1,7 +1,6 @@
 //! HTTP/2 toward clients, framed by hyper; instances are spoken to in HTTP/1.1.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,31 +22,22 @@ use super::exchange::{Ending, Exchange};
 use super::forward::{Answer, Client, Failure, fetch};
 use super::front_h1::ClientIo;
 use super::lane::Lane;
-use super::mirror;
 use super::page::Page;
+use super::pass_h2::{self, PassedBody};
 use super::relay::STALL_TIMEOUT_EVENTS;
 use super::upstream::{BodySource, Upload, UploadError, Upstream};
-use crate::http1::{BodyLength, Deadline, Decoded, Decoder, request_from_http};
+use super::upstream_h2::LocalExecutor;
+use super::{grpc, mirror};
+use crate::Protocol;
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, RequestHead, request_from_http};
 
 /// A silent connection is asked for a sign of life after this, and closed after as long again.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Runs hyper's tasks on the lane.
-#[derive(Debug, Clone, Copy)]
-struct LaneExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LaneExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
-
 /// Serves a connection until it ends; a drain lets open streams finish.
 pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
     let limits = &lane.config.limits;
-    let mut builder = http2::Builder::new(LaneExecutor);
+    let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams_max)
@@ -96,7 +86,19 @@ impl Client for H2Client {
     }
 }
 
+/// Answers a request, in gRPC's way if it is one.
 async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Response<H2Body> {
+    let is_grpc = grpc::is_grpc(request.headers());
+    let mut response = answer(lane, peer, request).await;
+    if is_grpc && matches!(response.body(), H2Body::Own(Some(_))) {
+        *response.headers_mut() = grpc::refusal(response.status().as_u16());
+        *response.status_mut() = StatusCode::OK;
+        *response.body_mut() = H2Body::Own(None);
+    }
+    response
+}
+
+async fn answer(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Response<H2Body> {
     let (parts, body) = request.into_parts();
     let head = match request_from_http(&parts, !body.is_end_stream()) {
         Ok(head) => head,
@@ -118,8 +120,11 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
         return own_answer(Page::text(413, "body_too_large"));
     }
     mirror::copy(lane, peer, &exchange, &head);
+    if exchange.pool.protocol != Protocol::Http1 {
+        return pass(lane, peer, &head, exchange, client.0).await;
+    }
     let mut deadline = Deadline::new(Instant::from_std(exchange.started()) + exchange.route.timeout);
-    let failure = match fetch(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
+    let (status, failure) = match fetch(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
         Ok(answer) if answer.head.status == 101 => (502, "unasked_upgrade"),
         Ok(answer) => {
             exchange.set_status(answer.head.status);
@@ -135,13 +140,39 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
         // hyper sends this nowhere.
         Err(Failure::ClientGone) => return own_answer(Page::text(400, "client_gone")),
     };
-    exchange.set_status(failure.0);
-    if failure.0 >= 500 {
-        exchange.fail(failure.1);
+    failed(peer, exchange, status, failure)
+}
+
+/// The same toward an instance that speaks HTTP/2.
+async fn pass(
+    lane: &Rc<Lane>,
+    peer: &Peer,
+    head: &RequestHead,
+    mut exchange: Exchange,
+    body: Incoming,
+) -> Response<H2Body> {
+    match pass_h2::fetch(lane, peer, head, &mut exchange, body).await {
+        Ok(answer) => {
+            let cookie = exchange.set_cookie(peer.is_tls);
+            let response = pass_h2::respond(answer, exchange);
+            let mut response = response.map(|body| H2Body::Pass(Box::new(body)));
+            put_cookie(&mut response, cookie);
+            response
+        }
+        Err(Failure::Status(status, failure)) => failed(peer, exchange, status, failure),
+        Err(Failure::ClientGone) => own_answer(Page::text(400, "client_gone")),
+    }
+}
+
+/// Answers for an instance that could not.
+fn failed(peer: &Peer, mut exchange: Exchange, status: u16, failure: &'static str) -> Response<H2Body> {
+    exchange.set_status(status);
+    if status >= 500 {
+        exchange.fail(failure);
     }
     own_answer(Page {
         cookie: exchange.set_cookie(peer.is_tls),
-        ..Page::text(failure.0, failure.1)
+        ..Page::text(status, failure)
     })
 }
 
@@ -213,6 +244,7 @@ fn respond(answer: Answer, client: H2Client, exchange: Exchange, mut deadline: D
 enum H2Body {
     Own(Option<Bytes>),
     Relay(Box<RelayBody>),
+    Pass(Box<PassedBody>),
 }
 
 /// An instance's body; counts the request when it ends or is dropped.
@@ -298,6 +330,7 @@ impl Body for H2Body {
             H2Body::Relay(body) => body
                 .poll(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            H2Body::Pass(body) => body.poll_frame(cx),
         }
     }
 
@@ -305,6 +338,7 @@ impl Body for H2Body {
         match self {
             H2Body::Own(text) => text.is_none(),
             H2Body::Relay(body) => body.decoder.is_end(),
+            H2Body::Pass(body) => body.is_end_stream(),
         }
     }
 }

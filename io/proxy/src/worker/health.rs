@@ -10,11 +10,12 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use trimtab_model::{InstanceId, Timestamp};
 
+use super::health_h2;
 use crate::http1::{Decoded, Decoder, Wire, read_response};
-use crate::{EndpointStatus, Health, Probe, RoutingTable};
+use crate::{EndpointStatus, Health, Probe, Protocol, RoutingTable};
 
 /// Bytes of a probe's body kept for people.
-const BODY_BYTES_MAX: usize = 512;
+pub(super) const BODY_BYTES_MAX: usize = 512;
 
 type Key = (InstanceId, SocketAddr);
 /// Told of each endpoint that became eligible or not.
@@ -22,7 +23,7 @@ pub(super) type OnChange = Rc<dyn Fn(&InstanceId, SocketAddr, bool)>;
 
 struct Watched {
     status: Rc<RefCell<EndpointStatus>>,
-    probe: Probe,
+    probe: (Probe, Protocol),
     task: AbortHandle,
 }
 
@@ -57,7 +58,7 @@ impl HealthBoard {
                         continue;
                     }
                     let status = match before.remove(&key) {
-                        Some(watched) if watched.probe == pool.health => {
+                        Some(watched) if watched.probe == (pool.health.clone(), pool.protocol) => {
                             self.watched.insert(key, watched);
                             continue;
                         }
@@ -83,10 +84,11 @@ impl HealthBoard {
                     let watching = watch(
                         Rc::clone(&status),
                         pool.health.clone(),
+                        pool.protocol,
                         Rc::clone(&self.on_change),
                     );
                     let task = tokio::task::spawn_local(watching).abort_handle();
-                    let probe = pool.health.clone();
+                    let probe = (pool.health.clone(), pool.protocol);
                     self.watched.insert(key, Watched { status, probe, task });
                 }
             }
@@ -106,14 +108,21 @@ impl HealthBoard {
     }
 }
 
-async fn watch(status: Rc<RefCell<EndpointStatus>>, probe: Probe, on_change: OnChange) {
+async fn watch(status: Rc<RefCell<EndpointStatus>>, probe: Probe, protocol: Protocol, on_change: OnChange) {
     let address = status.borrow().address;
     let mut interval = tokio::time::interval(Duration::from_millis(probe.interval_ms));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let limit = Duration::from_millis(probe.timeout_ms);
-        let answer = match tokio::time::timeout(limit, ask(address, &probe.path)).await {
+        let asked = async {
+            match protocol {
+                Protocol::Http1 => ask(address, &probe.path).await,
+                Protocol::Http2 => health_h2::ask(address, &probe.path).await,
+                Protocol::Grpc => health_h2::ask_grpc(address).await,
+            }
+        };
+        let answer = match tokio::time::timeout(limit, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} ms", probe.timeout_ms)),
         };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use trimtab_model::ReleaseId;
 
 use super::endpoint::EndpointState;
-use crate::{Ejection, Policy};
+use crate::{Ejection, Policy, Pool, Protocol};
 
 /// What is under way to one release in one place, on one lane.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub(super) struct PoolState {
     pub(super) release: ReleaseId,
     /// What is under way to this release; shared by the pools of all tables.
     pub(super) load: Rc<Load>,
+    pub(super) protocol: Protocol,
     endpoints: Vec<Rc<EndpointState>>,
     ejection: Option<Ejection>,
     slow_start: Duration,
@@ -60,14 +61,15 @@ pub(super) struct PoolState {
 
 impl PoolState {
     pub(super) fn new(
-        release: ReleaseId,
+        pool: &Pool,
         endpoints: Vec<Rc<EndpointState>>,
         load: Rc<Load>,
         policy: &Policy,
     ) -> Self {
         PoolState {
-            release,
+            release: pool.release.clone(),
             load,
+            protocol: pool.protocol,
             endpoints,
             ejection: policy.ejection,
             slow_start: Duration::from_millis(policy.slow_start_ms),

@@ -238,12 +238,7 @@ impl Estate {
             release: pool.release.clone(),
         };
         let load = Rc::clone(self.loads.entry(placement).or_default());
-        Rc::new(PoolState::new(
-            pool.release.clone(),
-            endpoints,
-            load,
-            &route.policy,
-        ))
+        Rc::new(PoolState::new(pool, endpoints, load, &route.policy))
     }
 
     /// Sets what the health check found.

@@ -26,8 +26,16 @@ pub(super) struct Upstream {
     lease: Lease,
 }
 
+/// A request under way at an instance, until dropped.
 #[derive(Debug)]
-struct Lease(Rc<EndpointState>);
+pub(super) struct Lease(Rc<EndpointState>);
+
+impl Lease {
+    pub(super) fn take(endpoint: &Rc<EndpointState>) -> Self {
+        endpoint.active.set(endpoint.active.get() + 1);
+        Lease(Rc::clone(endpoint))
+    }
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
@@ -42,8 +50,7 @@ impl Upstream {
         fresh: bool,
         limit: Duration,
     ) -> io::Result<Self> {
-        endpoint.active.set(endpoint.active.get() + 1);
-        let lease = Lease(Rc::clone(&endpoint));
+        let lease = Lease::take(&endpoint);
         while let Some(wire) = if fresh { None } else { endpoint.take_idle() } {
             if is_alive(&wire.io) {
                 return Ok(Upstream::new(wire, endpoint, true, lease));

@@ -15,7 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
-use trimtab_proxy::{Endpoint, Policy, Pool, Probe, ProxyClient, ProxyConfig, Route, RoutingTable, Split};
+use trimtab_proxy::{
+    Endpoint, Policy, Pool, Probe, Protocol, ProxyClient, ProxyConfig, Route, RoutingTable, Split,
+};
 
 pub(crate) const SERVICE: &str = "blocks";
 
@@ -186,6 +188,7 @@ pub(crate) fn pool(release_name: &str, instances: &[&Instance]) -> Pool {
             timeout_ms: 500,
             ..Probe::default()
         },
+        protocol: Protocol::Http1,
     }
 }
 

@@ -4,6 +4,7 @@
 mod counting;
 mod draining;
 mod forwarding;
+mod grpc;
 mod harness;
 mod lifecycle;
 mod policy;
