@@ -1,18 +1,26 @@
 //! What the faces ask, answered from the world.
 
 mod access;
+mod charts;
 mod commands;
 mod figures;
 mod forge;
 mod health;
 mod incidents;
+mod overview;
+mod phases;
 mod places;
+mod quality;
+mod reports;
 mod rollouts;
 mod runs;
 mod signals;
 mod story;
+mod trial;
+mod words;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -23,6 +31,7 @@ use trimtab_control::clock;
 use trimtab_control::world::World;
 use trimtab_journal::{Expected, NewEvent, StoredEvent};
 use trimtab_model::{Actor, Role, ServiceName, Timestamp};
+use trimtab_telemetry::promql::Value;
 use trimtab_web::{Backend, TokenHash};
 
 use access::Tokens;
@@ -42,6 +51,10 @@ pub(crate) struct AppBackend {
     tokens: Tokens,
     topics: broadcast::Sender<Topic>,
     started_at: Timestamp,
+    /// Values that look far back, by their query.
+    seldom: Mutex<BTreeMap<String, (Timestamp, Option<Value>)>>,
+    /// Who asked for each run.
+    starters: Mutex<BTreeMap<String, String>>,
 }
 
 impl AppBackend {
@@ -57,6 +70,8 @@ impl AppBackend {
             tokens,
             topics,
             started_at: clock::now(),
+            seldom: Mutex::default(),
+            starters: Mutex::default(),
         }))
     }
 
@@ -154,7 +169,7 @@ impl Backend for AppBackend {
             .await
     }
     async fn status(&self) -> Result<api::Status, Fault> {
-        let mut runs = self.run_list(&api::RunQuery::default());
+        let mut runs = self.run_list(&api::RunQuery::default()).await?;
         runs.retain(|run| run.finished_at.is_none());
         let under_way = api::RolloutQuery {
             active: Some(true),
@@ -185,7 +200,7 @@ impl Backend for AppBackend {
         self.service_list().await
     }
     async fn runs(&self, query: api::RunQuery) -> Result<Vec<api::RunSummary>, Fault> {
-        Ok(self.run_list(&query))
+        self.run_list(&query).await
     }
     async fn run(&self, id: &str) -> Result<api::Run, Fault> {
         self.one_run(id).await
@@ -194,10 +209,10 @@ impl Backend for AppBackend {
         self.stage_log(id, stage, query).await
     }
     async fn releases(&self, service: Option<&str>) -> Result<Vec<api::Release>, Fault> {
-        Ok(self.release_list(service))
+        self.release_list(service).await
     }
     async fn release(&self, id: &str) -> Result<api::Release, Fault> {
-        let all = self.release_list(None);
+        let all = self.release_list(None).await?;
         let found = all.into_iter().find(|release| release.id == id);
         found.ok_or_else(|| Fault::not_found("release", id))
     }

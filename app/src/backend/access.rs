@@ -1,7 +1,7 @@
 //! Tokens: the journal streams `token/<id>`, folded in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use trimtab_api::{Fault, Moment, NewToken, Principal, Token};
@@ -27,6 +27,8 @@ struct Created {
 /// Every token that was not revoked, by its hash.
 pub(super) struct Tokens {
     known: RwLock<BTreeMap<TokenHash, Token>>,
+    /// When each token was last shown since this process began.
+    used: Mutex<BTreeMap<String, Timestamp>>,
     making: tokio::sync::Mutex<u64>,
 }
 
@@ -51,6 +53,7 @@ impl Tokens {
         }
         Ok(Self {
             known: RwLock::new(known),
+            used: Mutex::default(),
             making: tokio::sync::Mutex::new(made),
         })
     }
@@ -61,6 +64,9 @@ impl Tokens {
         if token.expires_at.is_some_and(|end| end.0 <= now) {
             return None;
         }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(token.id.clone(), now);
+        drop(used);
         Some(Principal {
             name: token.name.clone(),
             role: token.role,
@@ -70,7 +76,15 @@ impl Tokens {
 
     pub(super) fn list(&self) -> Vec<Token> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<Token> = known.values().cloned().collect();
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_used = |token: &Token| used.get(&token.id).copied().map(Moment);
+        let mut all: Vec<Token> = known
+            .values()
+            .map(|token| Token {
+                last_used_at: last_used(token),
+                ..token.clone()
+            })
+            .collect();
         all.sort_by_key(|token| std::cmp::Reverse(token.created_at.millis()));
         all
     }

@@ -18,6 +18,17 @@ const SILENCE_MINUTES_MAX: u64 = 30 * 24 * 60;
 
 impl AppBackend {
     pub(super) async fn obey(&self, by: &Principal, command: Command) -> Result<Done, Fault> {
+        let said = comment(&command);
+        let done = self.carry_out(by, command).await?;
+        if let Some((command, about, comment)) = said {
+            let body = serde_json::json!({ "command": command, "comment": comment });
+            self.write(&format!("comment/{about}"), "comment.made", actor(by), body)
+                .await?;
+        }
+        Ok(done)
+    }
+
+    async fn carry_out(&self, by: &Principal, command: Command) -> Result<Done, Fault> {
         let who = actor(by);
         let at = clock::now();
         match command {
@@ -292,6 +303,21 @@ impl AppBackend {
         let message = format!("notification {id} is tried again");
         Ok(done(message, notification, "/notifications"))
     }
+}
+
+/// The comment on a command whose own event has no place for it: the command, what it is about, the words.
+fn comment(command: &Command) -> Option<(&'static str, String, String)> {
+    let (name, about, comment) = match command {
+        Command::Cancel { run, comment } => ("cancel", run, comment),
+        Command::Promote { rollout, comment } => ("promote", rollout, comment),
+        Command::Abort { rollout, comment } => ("abort", rollout, comment),
+        Command::Pause { rollout, comment } => ("pause", rollout, comment),
+        Command::Resume { rollout, comment } => ("resume", rollout, comment),
+        Command::Acknowledge { incident, comment } => ("acknowledge", incident, comment),
+        Command::TakeOver { incident, comment } => ("take over", incident, comment),
+        _ => return None,
+    };
+    (!comment.trim().is_empty()).then(|| (name, about.clone(), comment.clone()))
 }
 
 fn done(message: String, id: &str, link: &str) -> Done {

@@ -1,5 +1,7 @@
 //! What the forge and users tell: pushes, merge requests, reviews, scores.
 
+use std::collections::BTreeMap;
+
 use trimtab_api::{
     Done, Fault, GitHook, GitHookKind, MergeRequest, MergeRequestState, NewFeedback, Principal, Review,
 };
@@ -13,6 +15,32 @@ use super::{AppBackend, actor, moment, unavailable};
 
 /// The series of users' scores.
 pub(super) const SCORE: &str = "trimtab_feedback_score";
+
+/// What the forge told.
+#[derive(Default)]
+pub(super) struct Told {
+    requests: Vec<MergeRequest>,
+    /// Who pushed, by commit.
+    pushes: BTreeMap<String, String>,
+}
+
+impl Told {
+    /// The merge request that brought a commit.
+    pub(super) fn request(&self, commit: &str) -> Option<&MergeRequest> {
+        self.requests.iter().find(|request| request.commit == commit)
+    }
+
+    /// Who wrote a commit, as far as the forge told: the merge request's author, or who pushed it.
+    pub(super) fn author(&self, commit: &str) -> Option<String> {
+        let request = self.request(commit).map(|request| request.author.clone());
+        request.or_else(|| self.pushes.get(commit).cloned())
+    }
+
+    /// Whether the forge told of a push of this commit.
+    pub(super) fn pushed(&self, commit: &str) -> bool {
+        self.pushes.contains_key(commit)
+    }
+}
 
 impl AppBackend {
     pub(super) async fn take_hook(&self, by: &Principal, hook: GitHook) -> Result<Done, Fault> {
@@ -49,17 +77,26 @@ impl AppBackend {
     }
 
     pub(super) async fn merge_request_list(&self) -> Result<Vec<MergeRequest>, Fault> {
-        let mut all: Vec<MergeRequest> = Vec::new();
+        Ok(self.told_by_forge().await?.requests)
+    }
+
+    /// What the forge told so far, newest merge requests first.
+    pub(super) async fn told_by_forge(&self) -> Result<Told, Fault> {
+        let mut told = Told::default();
         for stream in self.world.journal.streams("forge/").await.map_err(unavailable)? {
             for event in self.stream(&stream.name).await? {
                 let Ok(hook) = serde_json::from_value::<GitHook>(event.body) else {
                     continue;
                 };
-                note(&mut all, hook, event.at);
+                if let GitHookKind::Push { commit, .. } = &hook.what {
+                    told.pushes.insert(commit.clone(), event.actor.0.clone());
+                }
+                note(&mut told.requests, hook, event.at);
             }
         }
-        all.sort_by_key(|request| std::cmp::Reverse(request.opened_at.millis()));
-        Ok(all)
+        told.requests
+            .sort_by_key(|request| std::cmp::Reverse(request.opened_at.millis()));
+        Ok(told)
     }
 
     pub(super) async fn take_feedback(&self, by: &Principal, feedback: NewFeedback) -> Result<Done, Fault> {

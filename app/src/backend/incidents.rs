@@ -1,18 +1,31 @@
 //! Incidents, what was written about them, silences.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde_json::Value;
 use trimtab_api as api;
 use trimtab_api::{
-    Cause, Fault, Impact, Incident, IncidentClass, IncidentQuery, IncidentState, IncidentSummary,
-    LearningChange, Moment, Proposal, Silence, SilenceOf, TakenAction,
+    Fault, Impact, Incident, IncidentClass, IncidentQuery, IncidentState, IncidentSummary, Moment, Silence,
+    SilenceOf, TakenAction,
 };
 use trimtab_control::clock;
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Incidents;
-use trimtab_incident::{Class, Closing, Phase};
+use trimtab_incident::{Class, Closing, Phase, Plan};
 use trimtab_journal::StoredEvent;
+use trimtab_model::Timestamp;
+use trimtab_store::{LogQuery, Origin, TimeRange};
+use trimtab_telemetry::Level;
 
+use super::health::selector;
+use super::reports::{causes, learning, proposals};
 use super::{AppBackend, moment, rows, unavailable};
+
+/// Traffic before an incident that its error budget is told by as well.
+const TRAFFIC_AROUND: Duration = Duration::from_secs(60);
+/// Error lines that are looked through for the users they name.
+const USERS_LINES_MAX: usize = 10_000;
 
 impl AppBackend {
     pub(super) async fn incident_list(&self, query: &IncidentQuery) -> Result<Vec<IncidentSummary>, Fault> {
@@ -41,24 +54,103 @@ impl AppBackend {
         let reports = self.stream(&format!("report/{id}")).await?;
         let body = |kind: &str| reports.iter().rev().find(|e| e.kind == kind).map(|e| &e.body);
         let summary = summary(&incident, &silences);
-        let end = summary.resolved_at.map_or_else(clock::now, |at| at.0);
-        let duration = end.since(incident.plan.opened_at).as_millis();
+        let (release, service) = (summary.release.as_deref(), summary.service.as_str());
+        let written = body("report.causes");
         Ok(Incident {
-            impact: Impact {
-                requests_failed: None,
-                users: None,
-                budget_percent: None,
-                duration_ms: u64::try_from(duration).ok(),
-            },
-            timeline: events.iter().rev().map(|event| self.entry(event)).collect(),
-            causes: body("report.causes").map(causes).unwrap_or_default(),
-            proposals: body("report.proposals").map(proposals).unwrap_or_default(),
+            impact: self.impact(&incident, &events).await,
+            causes: written
+                .map(|body| causes(body, release, service))
+                .unwrap_or_default(),
+            proposals: proposals(body("report.proposals"), written),
             actions: events.iter().filter_map(action).collect(),
             postmortem: body("report.postmortem").map(|body| text(body, "markdown")),
             learning: body("report.learning").map(learning),
             silences: silences.into_iter().filter(|s| covers(s, &summary)).collect(),
+            timeline: self.timeline_of(id, events).await?,
             summary,
         })
+    }
+
+    /// What it cost: exact counts of the suspect's arm where a rollout has them, else from the series.
+    async fn impact(&self, incident: &Snapshot<Incidents>, events: &[StoredEvent]) -> Impact {
+        let plan = &incident.plan;
+        let kept = plan
+            .rollout
+            .as_ref()
+            .and_then(|rollout| self.world.evidence.kept(rollout));
+        let begun = kept
+            .as_ref()
+            .and_then(|kept| kept.onset)
+            .unwrap_or(plan.opened_at);
+        let relieved = |event: &&StoredEvent| {
+            let kinds = [
+                "incident.protection_ended",
+                "incident.rollback_ended",
+                "incident.metrics_verified",
+            ];
+            kinds.contains(&event.kind.as_str()) && event.body["outcome"]["is"] == "done"
+        };
+        let resolved = incident.state.end().map(|_| incident.changed_at);
+        let end = events.iter().find(relieved).map(|event| event.at).or(resolved);
+        let end = end.unwrap_or_else(clock::now);
+        let place = selector(Some(plan.service.as_str()), plan.environment.as_str());
+        let failed = match kept {
+            Some(kept) => Some(kept.arms.candidate.errors),
+            None => {
+                let seconds = end.since(begun).as_secs().max(1);
+                let query =
+                    format!("sum(increase(trimtab_requests_total{{{place},class=\"error\"}}[{seconds}s]))");
+                self.number(&query, end)
+                    .await
+                    .map(|count| count.max(0.0).round() as u64)
+            }
+        };
+        let budget = match failed {
+            Some(failed) => self.budget_burnt(plan, failed, begun, end).await,
+            None => None,
+        };
+        Impact {
+            requests_failed: failed,
+            users: self.users_hit(incident, begun, end).await,
+            budget_percent: budget,
+            duration_ms: u64::try_from(end.since(begun).as_millis()).ok(),
+        }
+    }
+
+    /// The failed requests in per cent of those that the objective allows over its window, at the traffic
+    /// of that time.
+    async fn budget_burnt(&self, plan: &Plan, failed: u64, begun: Timestamp, end: Timestamp) -> Option<f64> {
+        let (_, project) = self.world.release(plan.suspect.as_ref()?).ok()?;
+        let place = selector(Some(plan.service.as_str()), plan.environment.as_str());
+        let seconds = end.since(begun.minus(TRAFFIC_AROUND)).as_secs().max(1);
+        let rate = format!("sum(increase(trimtab_requests_total{{{place}}}[{seconds}s])) / {seconds}");
+        let rate = self.number(&rate, end).await.filter(|rate| *rate > 0.0)?;
+        let allowed = 1.0 - project.objectives.availability.fraction();
+        let budget = rate * project.objectives.window.0.as_secs_f64() * allowed;
+        (budget > 0.0).then(|| 100.0 * failed as f64 / budget)
+    }
+
+    /// Users named by the suspect's error lines (attribute `user.id`); none when no line names one.
+    async fn users_hit(&self, incident: &Snapshot<Incidents>, from: Timestamp, to: Timestamp) -> Option<u64> {
+        let plan = &incident.plan;
+        let query = LogQuery {
+            range: TimeRange::from_millis(from.0 - 1_000, to.0 + 1_000),
+            origin: Origin {
+                service: Some(plan.service.clone()),
+                environment: Some(plan.environment.clone()),
+                release: plan.suspect.clone(),
+                instance: None,
+            },
+            level_min: Some(Level::Error),
+            limit: USERS_LINES_MAX,
+            ..LogQuery::default()
+        };
+        let lines = self.world.store.scan_logs(query).await.ok()?;
+        let users: BTreeSet<String> = lines
+            .iter()
+            .filter_map(|line| line.attributes.get("user.id").map(ToString::to_string))
+            .collect();
+        (!users.is_empty()).then(|| u64::try_from(users.len()).unwrap_or(u64::MAX))
     }
 
     /// Silences in force; ended and expired ones are left out.
@@ -158,70 +250,6 @@ fn text(body: &Value, field: &str) -> String {
         .to_owned()
 }
 
-/// One cause for each line of the report's text.
-fn causes(body: &Value) -> Vec<Cause> {
-    let text = text(body, "text");
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .zip(1..)
-        .map(|(line, rank)| Cause {
-            rank,
-            kind: String::new(),
-            subject: String::new(),
-            text: line.to_owned(),
-            figure: String::new(),
-            confidence: None,
-            link: None,
-        })
-        .collect()
-}
-
-fn proposals(body: &Value) -> Vec<Proposal> {
-    let items = body.get("items").and_then(Value::as_array);
-    let items = items.into_iter().flatten();
-    items
-        .map(|item| match item {
-            Value::String(text) => Proposal {
-                text: text.clone(),
-                reason: String::new(),
-                command: None,
-            },
-            item => Proposal {
-                text: [text(item, "text"), text(item, "what"), text(item, "title")]
-                    .into_iter()
-                    .find(|text| !text.is_empty())
-                    .unwrap_or_default(),
-                reason: [text(item, "reason"), text(item, "why")].concat(),
-                command: item.get("command").and_then(Value::as_str).map(str::to_owned),
-            },
-        })
-        .collect()
-}
-
-fn learning(body: &Value) -> LearningChange {
-    let flag = body
-        .get("accepted")
-        .or_else(|| body.get("taken"))
-        .and_then(Value::as_bool);
-    let words = [text(body, "text"), text(body, "summary"), text(body, "reason")];
-    let number = |name: &str| body.get(name).and_then(Value::as_u64);
-    LearningChange {
-        accepted: flag.unwrap_or(false),
-        text: words
-            .into_iter()
-            .find(|words| !words.is_empty())
-            .unwrap_or_default(),
-        changes: Vec::new(),
-        found_before: number("found_before"),
-        found_after: number("found_after"),
-        episodes: number("episodes"),
-        delay_before_ms: body.get("delay_before_ms").and_then(Value::as_f64),
-        delay_after_ms: body.get("delay_after_ms").and_then(Value::as_f64),
-        false_alarms_before: number("false_alarms_before"),
-        false_alarms_after: number("false_alarms_after"),
-    }
-}
-
 /// What was done, of the events that report an action.
 fn action(event: &StoredEvent) -> Option<TakenAction> {
     let what = match event.kind.as_str() {
@@ -233,31 +261,20 @@ fn action(event: &StoredEvent) -> Option<TakenAction> {
         "incident.fix_applied" => "fix applied",
         _ => return None,
     };
-    let outcome = event.body.as_object()?.values().next()?.get("outcome");
-    let outcome = outcome.or_else(|| event.body.get("outcome"));
-    let words = outcome.map(Value::to_string).unwrap_or_default();
-    let failed = words.to_lowercase().contains("failed");
+    let outcome = event.body.get("outcome");
+    let failed = outcome.is_some_and(|outcome| outcome["is"] == "failed");
     Some(TakenAction {
         at: moment(event.at),
         text: what.to_owned(),
         outcome: outcome
-            .and_then(|outcome| first_text(outcome, 0))
-            .unwrap_or_default(),
+            .and_then(|outcome| outcome.get("detail").or_else(|| outcome.get("reason")))
+            .or_else(|| event.body.get("what"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         succeeded: outcome.map(|_| !failed),
         by: event.actor.0.clone(),
     })
-}
-
-fn first_text(value: &Value, depth: u32) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Object(fields) if depth < 3 => ["detail", "reason"]
-            .iter()
-            .find_map(|name| fields.get(*name))
-            .or_else(|| fields.values().next())
-            .and_then(|value| first_text(value, depth + 1)),
-        _ => None,
-    }
 }
 
 /// Whether an incident counts as open and how severe it is, for health and the alert figures.

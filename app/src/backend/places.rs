@@ -1,19 +1,25 @@
 //! Services, releases, and the examination of the program itself.
 
+use std::collections::BTreeMap;
+
 use trimtab_api as api;
 use trimtab_api::{
     Check, CheckState, Doctor, Environment, Fault, HealthStatus, Release, ReleaseState, Service,
 };
 use trimtab_control::clock;
 use trimtab_control::world::{PRODUCTION, STAGING, environment};
-use trimtab_model::ServiceName;
+use trimtab_model::{ServiceName, Severity};
+use trimtab_proxy::Health;
 use trimtab_runtime::InstanceState;
+use trimtab_telemetry::promql::Value;
 
+use super::forge::Told;
 use super::{AppBackend, moment, unavailable};
 
 impl AppBackend {
     pub(super) async fn service_list(&self) -> Result<Vec<Service>, Fault> {
         let running = self.world.fleet.runtime().list().await.map_err(unavailable)?;
+        let seen = self.seen_of_instances().await;
         let mut services = Vec::new();
         for name in self.services_known() {
             let repository = self.world.repository(&name);
@@ -22,7 +28,7 @@ impl AppBackend {
                 branch: repository.map(|found| found.branch.clone()),
                 environments: [PRODUCTION, STAGING]
                     .into_iter()
-                    .map(|place| self.place(&name, place, &running))
+                    .map(|place| self.place(&name, place, &running, &seen))
                     .collect(),
                 name: name.to_string(),
             });
@@ -30,11 +36,45 @@ impl AppBackend {
         Ok(services)
     }
 
+    /// What series and probes tell of instances, by instance.
+    async fn seen_of_instances(&self) -> BTreeMap<String, Seen> {
+        let mut all: BTreeMap<String, Seen> = BTreeMap::new();
+        let now = clock::now();
+        for (name, is_cpu) in [("cpu_percent", true), ("memory_bytes", false)] {
+            let query = format!("last_over_time(trimtab_instance_{name}[15s])");
+            let Ok(Value::Vector(found)) = self.value(&query, now).await else {
+                continue;
+            };
+            for sample in found {
+                let Some(instance) = sample.labels.get("instance") else {
+                    continue;
+                };
+                let seen = all.entry(instance.to_owned()).or_default();
+                if is_cpu {
+                    seen.cpu_percent = Some(sample.value);
+                } else {
+                    seen.memory_bytes = Some(sample.value.max(0.0) as u64);
+                }
+            }
+        }
+        if let Ok(status) = self.world.traffic.proxy().status().await {
+            for endpoint in status.endpoints {
+                let seen = all.entry(endpoint.instance.to_string()).or_default();
+                seen.probe = Some(match endpoint.health {
+                    Health::Healthy => "passes its probes".to_owned(),
+                    other => format!("probes: {other:?}").to_lowercase(),
+                });
+            }
+        }
+        all
+    }
+
     fn place(
         &self,
         service: &ServiceName,
         place: &'static str,
         running: &[trimtab_runtime::Instance],
+        seen: &BTreeMap<String, Seen>,
     ) -> Environment {
         let wanted = environment(place);
         let rollouts = self.world.rollouts_of(service, &wanted);
@@ -57,10 +97,18 @@ impl AppBackend {
                 instance.state == InstanceState::Running && Some(&instance.release) == stable.as_ref()
             })
             .count();
-        let health = match (&stable, serving) {
-            (None, _) => HealthStatus::Unknown,
-            (Some(_), 0) => HealthStatus::Critical,
-            (Some(_), _) => HealthStatus::Healthy,
+        let incidents = self.world.machines().incidents.list();
+        let worst = incidents
+            .iter()
+            .filter(|incident| incident.plan.service == *service && incident.plan.environment == wanted)
+            .filter(|incident| incident.state.end().is_none())
+            .map(|incident| incident.state.severity)
+            .max();
+        let health = match (&stable, serving, worst) {
+            (None, _, _) => HealthStatus::Unknown,
+            (Some(_), 0, _) | (Some(_), _, Some(Severity::Critical)) => HealthStatus::Critical,
+            (Some(_), _, Some(Severity::High | Severity::Medium)) => HealthStatus::Degraded,
+            (Some(_), _, Some(Severity::Low) | None) => HealthStatus::Healthy,
         };
         let recorded = stable
             .as_ref()
@@ -73,31 +121,40 @@ impl AppBackend {
             url: None,
             rollout: under_way.map(|rollout| rollout.id.clone()),
             health,
-            instances: own.into_iter().map(instance).collect(),
+            instances: own
+                .into_iter()
+                .map(|found| instance(found, seen.get(found.id.as_str())))
+                .collect(),
         }
     }
 
-    pub(super) fn release_list(&self, service: Option<&str>) -> Vec<Release> {
+    pub(super) async fn release_list(&self, service: Option<&str>) -> Result<Vec<Release>, Fault> {
         let rollouts = self.world.machines().rollouts.list();
         let incidents = self.world.machines().incidents.list();
+        let told = self.told_by_forge().await?;
         let mut all = self.world.releases.all();
         all.retain(|recorded| service.is_none_or(|wanted| wanted == recorded.release.service.as_str()));
         all.sort_by_key(|recorded| std::cmp::Reverse(recorded.release.created_at));
-        let view = |recorded: trimtab_control::releases::Recorded| {
+        all.truncate(super::ROWS_MAX);
+        let mut releases = Vec::new();
+        for recorded in all {
+            let provenance = self
+                .provenance(recorded.run.as_str(), &recorded.release.commit, &told)
+                .await?;
             let release = recorded.release;
             let own: Vec<_> = rollouts
                 .iter()
                 .filter(|r| r.plan.candidate == release.id)
                 .collect();
             let (state, state_text) = self.release_state(&release, &own);
-            Release {
-                rollouts: own.iter().map(|rollout| rollout.id.clone()).collect(),
+            releases.push(Release {
+                rollouts: own.iter().rev().map(|rollout| rollout.id.clone()).collect(),
                 incidents: incidents
                     .iter()
                     .filter(|incident| incident.plan.suspect.as_ref() == Some(&release.id))
                     .map(|incident| incident.id.clone())
                     .collect(),
-                provenance: Some(self.provenance(recorded.run.as_str())),
+                provenance: Some(provenance),
                 id: release.id.to_string(),
                 service: release.service.to_string(),
                 commit: release.commit,
@@ -107,20 +164,24 @@ impl AppBackend {
                 created_at: moment(release.created_at),
                 state,
                 state_text,
-            }
-        };
-        all.into_iter().map(view).collect()
+            });
+        }
+        Ok(releases)
     }
 
-    fn provenance(&self, run: &str) -> api::Provenance {
+    async fn provenance(&self, run: &str, commit: &str, told: &Told) -> Result<api::Provenance, Fault> {
         let snapshot = self.world.machines().runs.get(run);
+        let events = self.stream(&format!("run/{run}")).await?;
+        let approved = events.iter().rev().find(|event| event.kind == "run.approved");
+        let request = told.request(commit);
+        let reviews = request.map_or(&[][..], |request| &request.reviews);
         let results = snapshot.into_iter().flat_map(|run| run.state.results);
-        api::Provenance {
+        Ok(api::Provenance {
             run: run.to_owned(),
-            merge_request: None,
-            author: None,
-            reviewers: Vec::new(),
-            approved_by: None,
+            merge_request: request.map(|request| request.id.clone()),
+            author: told.author(commit),
+            reviewers: reviews.iter().map(|review| review.author.clone()).collect(),
+            approved_by: approved.map(|event| event.actor.0.clone()),
             results: results
                 .map(|result| api::StepResult {
                     stage: result.stage.as_str().to_owned(),
@@ -129,7 +190,7 @@ impl AppBackend {
                         .unwrap_or(u64::MAX),
                 })
                 .collect(),
-        }
+        })
     }
 
     fn release_state(
@@ -221,7 +282,16 @@ impl AppBackend {
     }
 }
 
-fn instance(found: &trimtab_runtime::Instance) -> api::Instance {
+/// What is known of an instance beside its process.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    cpu_percent: Option<f64>,
+    memory_bytes: Option<u64>,
+    probe: Option<String>,
+}
+
+fn instance(found: &trimtab_runtime::Instance, seen: Option<&Seen>) -> api::Instance {
+    let seen = seen.cloned().unwrap_or_default();
     api::Instance {
         id: found.id.to_string(),
         release: found.release.to_string(),
@@ -236,8 +306,8 @@ fn instance(found: &trimtab_runtime::Instance) -> api::Instance {
         pid: found.pid,
         restarts: found.restarts,
         started_at: found.started_at.map(moment),
-        cpu_percent: None,
-        memory_bytes: None,
-        last_probe: None,
+        cpu_percent: seen.cpu_percent,
+        memory_bytes: seen.memory_bytes,
+        last_probe: seen.probe,
     }
 }

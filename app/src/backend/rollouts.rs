@@ -1,14 +1,14 @@
 //! Rollouts: where they stand, what the verdict says.
 
 use trimtab_api as api;
-use trimtab_api::{Allowed, Fault, Rollout, RolloutQuery, RolloutState, RolloutSummary, VerdictDecision};
-use trimtab_control::clock;
+use trimtab_api::{Allowed, Fault, Rollout, RolloutQuery, RolloutState, RolloutSummary};
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
-use trimtab_detection::verdict::{Decision, MetricEvidence, Verdict};
 use trimtab_rollout::{End, Phase, Strategy};
+use trimtab_runtime::InstanceState;
 
-use super::{AppBackend, moment, rows};
+use super::phases::{passed, phases, weights};
+use super::{AppBackend, moment, rows, unavailable};
 
 impl AppBackend {
     pub(super) fn rollout_list(&self, query: &RolloutQuery) -> Vec<RolloutSummary> {
@@ -82,41 +82,40 @@ impl AppBackend {
     pub(super) async fn one_rollout(&self, id: &str) -> Result<Rollout, Fault> {
         let rollout = self.rollout_snapshot(id)?;
         let events = self.stream(&format!("rollout/{id}")).await?;
-        let verdict = self.world.evidence.verdict(&rollout.plan.rollout);
-        let weights = weights(&rollout, &events);
+        let kept = self.world.evidence.kept(&rollout.plan.rollout);
+        let passes = passed(&rollout, &events);
+        let weights = weights(&passes);
+        let (baseline_figures, candidate_figures) = self.arms(&rollout, kept.as_ref()).await;
+        let verdict = match &kept {
+            Some(kept) => Some(self.verdict_of(&rollout, &kept.verdict).await),
+            None => None,
+        };
         Ok(Rollout {
             summary: self.rollout_summary(&rollout),
-            phases: Vec::new(),
-            baseline_figures: None,
-            candidate_figures: None,
-            verdict: verdict.map(verdict_of),
+            phases: phases(&rollout.plan, &passes),
+            baseline_figures,
+            candidate_figures,
+            verdict,
+            charts: self.trial_charts(&rollout, &weights).await,
+            timeline: self.timeline_of(&rollout.id, events).await?,
+            preview_url: self.preview(&rollout).await?,
             weights,
-            charts: Vec::new(),
-            timeline: events.iter().rev().map(|event| self.entry(event)).collect(),
-            preview_url: None,
         })
     }
-}
 
-/// The weights that were acknowledged, by stepping through the events again.
-fn weights(rollout: &Snapshot<Rollouts>, events: &[trimtab_journal::StoredEvent]) -> Vec<api::WeightStep> {
-    let mut state = trimtab_rollout::start(&rollout.plan);
-    let (mut weight, mut steps) = (trimtab_model::Weight::ZERO, Vec::new());
-    for event in events.iter().skip(1) {
-        let Ok(happened) = serde_json::from_value(event.body.clone()) else {
-            continue;
-        };
-        state = trimtab_rollout::step(&rollout.plan, state, happened).0;
-        if state.traffic.acknowledged && state.traffic.weight != weight {
-            weight = state.traffic.weight;
-            steps.push(api::WeightStep {
-                at: moment(event.at),
-                candidate_percent: weight.percent(),
-                reason: state.describe(),
-            });
+    /// Where the candidate is reached beside the traffic, while it is on trial.
+    async fn preview(&self, rollout: &Snapshot<Rollouts>) -> Result<Option<String>, Fault> {
+        if rollout.state.end().is_some() {
+            return Ok(None);
         }
+        let running = self.world.fleet.runtime().list().await.map_err(unavailable)?;
+        let candidate = running.iter().find(|instance| {
+            instance.release == rollout.plan.candidate
+                && instance.environment == rollout.plan.environment
+                && instance.state == InstanceState::Running
+        });
+        Ok(candidate.map(|instance| format!("http://{}/", instance.address)))
     }
-    steps
 }
 
 fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
@@ -162,57 +161,5 @@ fn allowed(rollout: &Snapshot<Rollouts>) -> Allowed {
                 state,
                 RolloutState::Completing | RolloutState::Protected | RolloutState::Deployed
             ),
-    }
-}
-
-fn decision(decision: Decision) -> VerdictDecision {
-    match decision {
-        Decision::Regressed => VerdictDecision::Regressed,
-        Decision::Healthy => VerdictDecision::Healthy,
-        Decision::Inconclusive => VerdictDecision::Collecting,
-        _ => VerdictDecision::Inconclusive,
-    }
-}
-
-fn verdict_of(verdict: Verdict) -> api::Verdict {
-    api::Verdict {
-        decision: decision(verdict.decision),
-        forecast: verdict.units_needed.map(|units| api::Forecast {
-            units: Some(units),
-            seconds: None,
-            text: format!("about {units} more requests decide"),
-        }),
-        evidence: verdict
-            .metrics
-            .iter()
-            .map(|metric| evidence(metric, verdict.alpha))
-            .collect(),
-        reason: verdict.reason,
-        alpha: verdict.alpha,
-        alpha_left: verdict.alpha_left,
-        tolerance_percent: 0.0,
-        as_of: moment(clock::now()),
-    }
-}
-
-fn evidence(metric: &MetricEvidence, alpha: f64) -> api::Evidence {
-    let threshold = (alpha > 0.0).then(|| 1.0 / alpha);
-    let regressed = threshold.is_some_and(|threshold| metric.e_value >= threshold);
-    api::Evidence {
-        metric: metric.metric.to_string(),
-        decision: if regressed {
-            VerdictDecision::Regressed
-        } else {
-            VerdictDecision::Collecting
-        },
-        e_value: Some(metric.e_value),
-        threshold,
-        baseline: Some(metric.baseline.rate).filter(|rate| rate.is_finite()),
-        candidate: Some(metric.candidate.rate).filter(|rate| rate.is_finite()),
-        unit: String::new(),
-        effect: Some(metric.effect).filter(|effect| effect.is_finite()),
-        interval: Some(metric.interval),
-        units_needed: None,
-        query: None,
     }
 }

@@ -1,14 +1,23 @@
 //! Runs, their stages, logs and gates.
 
+use std::sync::PoisonError;
+
 use trimtab_api as api;
 use trimtab_api::{Approval, Fault, Run, RunLog, RunLogQuery, RunQuery, RunState, RunSummary, StageState};
 use trimtab_control::clock;
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Runs;
-use trimtab_control::run_log;
+use trimtab_control::{blueprint, run_log};
 use trimtab_pipeline::{End, Phase, Stage};
+use trimtab_project::Project;
 
+use super::forge::Told;
 use super::{AppBackend, moment, rows};
+
+/// Starters of runs that are remembered.
+const STARTERS_MAX: usize = 10_000;
+/// How a run's reason begins when a person ended it.
+const CANCELLED: &str = "cancelled by ";
 
 /// Lines of a stage's log in one answer when the asker names no limit.
 const LINES_DEFAULT: usize = 1000;
@@ -16,7 +25,7 @@ const LINES_DEFAULT: usize = 1000;
 const LINES_MAX: usize = 10_000;
 
 impl AppBackend {
-    pub(super) fn run_list(&self, query: &RunQuery) -> Vec<RunSummary> {
+    pub(super) async fn run_list(&self, query: &RunQuery) -> Result<Vec<RunSummary>, Fault> {
         let mut all = self.world.machines().runs.list();
         all.reverse();
         if let Some(before) = &query.before
@@ -24,19 +33,22 @@ impl AppBackend {
         {
             all.drain(..=place);
         }
-        all.iter()
-            .filter(|run| {
-                query
-                    .service
-                    .as_ref()
-                    .is_none_or(|s| *s == run.plan.service.as_str())
-            })
-            .take(rows(query.limit))
-            .map(|run| self.run_summary(run))
-            .collect()
+        all.retain(|run| {
+            query
+                .service
+                .as_ref()
+                .is_none_or(|s| *s == run.plan.service.as_str())
+        });
+        all.truncate(rows(query.limit));
+        let told = self.told_by_forge().await?;
+        let mut summaries = Vec::new();
+        for run in &all {
+            summaries.push(self.run_summary(run, &told).await?);
+        }
+        Ok(summaries)
     }
 
-    fn run_summary(&self, run: &Snapshot<Runs>) -> RunSummary {
+    async fn run_summary(&self, run: &Snapshot<Runs>, told: &Told) -> Result<RunSummary, Fault> {
         let state = match &run.state.phase {
             Phase::Working {
                 stage: Stage::Approval,
@@ -44,6 +56,7 @@ impl AppBackend {
             } => RunState::Waiting,
             Phase::Working { .. } | Phase::RollingBack { .. } | Phase::Announcing { .. } => RunState::Running,
             Phase::Ended { end: End::Deployed } => RunState::Deployed,
+            Phase::Ended { .. } if cancelled(run) => RunState::Cancelled,
             Phase::Ended {
                 end: End::Failed { .. },
             } => RunState::Failed,
@@ -51,24 +64,54 @@ impl AppBackend {
         let mut stages: Vec<Stage> = run.plan.stages.iter().map(|plan| plan.stage).collect();
         stages.sort();
         stages.dedup();
-        RunSummary {
+        let project = run.state.release.as_ref();
+        let project = project.and_then(|release| self.world.release(release).ok());
+        let project = project.map(|(_, project)| project);
+        let stages = stages
+            .into_iter()
+            .map(|stage| self.stage(run, stage, project.as_ref()));
+        Ok(RunSummary {
             id: run.id.clone(),
             service: run.plan.service.to_string(),
             commit: run.plan.commit.clone(),
             title: run.plan.title.clone(),
-            author: None,
+            author: told.author(&run.plan.commit),
             branch: self.world.repository(&run.plan.service).map(|r| r.branch.clone()),
-            trigger: String::new(),
+            trigger: match (self.starter(run).await?, told.pushed(&run.plan.commit)) {
+                (by, true) => format!("push by {by}"),
+                (by, false) => format!("asked for by {by}"),
+            },
             state,
             state_text: run.state.describe(),
             release: run.state.release.as_ref().map(ToString::to_string),
             created_at: moment(run.created_at),
             finished_at: run.state.end().map(|_| moment(run.changed_at)),
-            stages: stages.into_iter().map(|stage| self.stage(run, stage)).collect(),
-        }
+            stages: stages.collect(),
+        })
     }
 
-    fn stage(&self, run: &Snapshot<Runs>, stage: Stage) -> api::Stage {
+    /// Who asked for a run; that never changes, so it is read once.
+    async fn starter(&self, run: &Snapshot<Runs>) -> Result<String, Fault> {
+        let known = {
+            let starters = self.starters.lock().unwrap_or_else(PoisonError::into_inner);
+            starters.get(&run.id).cloned()
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let events = self.stream(&format!("run/{}", run.id)).await?;
+        let by = events
+            .first()
+            .map_or_else(String::new, |event| event.actor.0.clone());
+        let mut starters = self.starters.lock().unwrap_or_else(PoisonError::into_inner);
+        if starters.len() >= STARTERS_MAX {
+            starters.clear();
+        }
+        starters.insert(run.id.clone(), by.clone());
+        Ok(by)
+    }
+
+    fn stage(&self, run: &Snapshot<Runs>, stage: Stage, project: Option<&Project>) -> api::Stage {
         let results: Vec<_> = run.state.results.iter().filter(|r| r.stage == stage).collect();
         let working = match &run.state.phase {
             Phase::Working { stage: at, attempt } if *at == stage => Some(*attempt),
@@ -78,6 +121,8 @@ impl AppBackend {
         let state = match (working, last) {
             (Some(_), _) if stage == Stage::Approval => StageState::Waiting,
             (Some(_), _) => StageState::Running,
+            (None, None) if cancelled(run) && failed_at(run) == Some(stage) => StageState::Cancelled,
+            (None, Some(_)) if cancelled(run) && failed_at(run) == Some(stage) => StageState::Cancelled,
             (None, Some(result)) if result.failure.is_some() => StageState::Failed,
             (None, Some(_)) => StageState::Passed,
             (None, None) if run.state.end().is_some() => StageState::Skipped,
@@ -98,7 +143,7 @@ impl AppBackend {
         let group = match stage {
             stage if stage < Stage::DeployStaging => "build",
             stage if stage < Stage::Approval => "staging",
-            Stage::Approval => "approval",
+            Stage::Approval => "staging",
             _ => "production",
         };
         let attempts = results.iter().map(|result| api::Attempt {
@@ -110,11 +155,13 @@ impl AppBackend {
         let started = working.map(|_| run.state.since).or(last.map(|r| r.started_at));
         api::Stage {
             name: stage.as_str().to_owned(),
-            node: None,
+            node: node(stage).map(str::to_owned),
             group: group.to_owned(),
             state,
             detail: last.and_then(|result| result.failure.clone()).unwrap_or_default(),
-            command: None,
+            command: project
+                .and_then(|project| blueprint::command(project, stage))
+                .map(|command| command.run.clone()),
             rollout,
             attempt: working.or(last.map(|result| result.attempt)).unwrap_or(0),
             attempts: attempts.collect(),
@@ -135,12 +182,13 @@ impl AppBackend {
         let own = rollouts
             .iter()
             .filter(|r| r.plan.run.as_ref() == Some(&run.plan.run));
+        let told = self.told_by_forge().await?;
         Ok(Run {
-            summary: self.run_summary(&run),
-            merge_request: None,
+            summary: self.run_summary(&run, &told).await?,
+            merge_request: told.request(&run.plan.commit).map(|request| request.id.clone()),
             approval: approval(&run),
-            timeline: events.iter().rev().map(|event| self.entry(event)).collect(),
             rollouts: own.map(|rollout| rollout.id.clone()).collect(),
+            timeline: self.timeline_of(id, events).await?,
         })
     }
 
@@ -186,6 +234,37 @@ impl AppBackend {
             complete,
         })
     }
+}
+
+/// The stage at which a run that failed ended.
+fn failed_at(run: &Snapshot<Runs>) -> Option<Stage> {
+    match run.state.end() {
+        Some(End::Failed { stage, .. }) => Some(*stage),
+        _ => None,
+    }
+}
+
+/// A person ended the run.
+fn cancelled(run: &Snapshot<Runs>) -> bool {
+    matches!(run.state.end(), Some(End::Failed { reason, .. }) if reason.starts_with(CANCELLED))
+}
+
+/// The node of the mission that a stage stands for.
+fn node(stage: Stage) -> Option<&'static str> {
+    Some(match stage {
+        Stage::Install => "A.B2",
+        Stage::Build => "A.B3",
+        Stage::Unit => "A.B4",
+        Stage::Integration => "A.B5",
+        Stage::E2e => "A.B6",
+        Stage::Artifact => "A.B9",
+        Stage::DeployStaging => "A.S1",
+        Stage::Smoke => "A.S2",
+        Stage::StagingIntegration => "A.S3",
+        Stage::Performance => "A.S4",
+        Stage::Approval => "A.S8",
+        Stage::DeployProduction => "A.P1",
+    })
 }
 
 fn approval(run: &Snapshot<Runs>) -> Option<Approval> {

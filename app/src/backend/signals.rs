@@ -1,6 +1,7 @@
 //! Metrics, logs and traces.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use futures_util::stream::BoxStream;
 use trimtab_api as api;
@@ -12,6 +13,10 @@ use trimtab_telemetry::{Labels, Level, LogRecord, SeriesData, Span, SpanStatus, 
 
 use super::{AppBackend, rows, unavailable};
 
+/// How long a value that looks far back is kept, in milliseconds.
+const SELDOM_MS: i64 = 10_000;
+/// Such values that are kept at the same time.
+const SELDOM_MAX: usize = 1_000;
 /// Rows of logs that are shown beside a trace.
 const TRACE_LOGS_MAX: usize = 500;
 
@@ -21,6 +26,24 @@ impl AppBackend {
         let query = parse(text)?;
         let data = self.data(&query, at.0, at.0).await?;
         query.eval_instant(&data, at.0).map_err(wrong)
+    }
+
+    /// A value that looks far back, asked for again only after a while; none when it cannot be told.
+    pub(super) async fn seldom(&self, text: &str, now: Timestamp) -> Option<Value> {
+        let kept = {
+            let kept = self.seldom.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.get(text).filter(|(at, _)| now.0 - at.0 < SELDOM_MS).cloned()
+        };
+        if let Some((_, value)) = kept {
+            return value;
+        }
+        let value = self.value(text, now).await.ok();
+        let mut kept = self.seldom.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= SELDOM_MAX {
+            kept.clear();
+        }
+        kept.insert(text.to_owned(), (now, value.clone()));
+        value
     }
 
     /// Evaluates a query over a time.

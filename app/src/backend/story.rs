@@ -1,14 +1,37 @@
 //! The journal as people read it: the timeline, and the topics of what changed.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{broadcast, watch};
 use trimtab_api::{Delivery, DeliveryState, Fault, NotificationQuery};
 use trimtab_api::{TimelineEntry, TimelineKind, TimelineQuery, Topic};
 use trimtab_journal::{Journal, StoredEvent};
 
+use super::phases::passed;
+use super::words::words;
 use super::{AppBackend, EVENTS_PER_READ, moment, rows, unavailable};
 
 /// Journal events looked through at most for one page of the timeline.
 const LOOKED_THROUGH_MAX: usize = 10_000;
+/// The event after which a weight is in force.
+const SHIFTED: &str = "rollout.shifted";
+/// Events that the common timeline leaves out: each machine's own page has them.
+const QUIET: [&str; 6] = [
+    ".notified",
+    ".timer_fired",
+    "incident.causes_reported",
+    "incident.postmortem_written",
+    "incident.learned",
+    "audit.act",
+];
+/// Events of an incident that tell of something done.
+const ACTIONS: [&str; 5] = [
+    "incident.protection_ended",
+    "incident.restarted",
+    "incident.rollback_ended",
+    "incident.fix_applied",
+    "incident.taken_over",
+];
 
 /// Tells of every event that is appended to the journal.
 pub(super) async fn tell_changes(journal: Journal, topics: broadcast::Sender<Topic>) {
@@ -59,6 +82,11 @@ fn topics_of(event: &StoredEvent) -> Vec<Topic> {
         "incident" => vec![Topic::Incident(id), Topic::Incidents, Topic::Health],
         "report" => vec![Topic::Incident(id)],
         "silence" => vec![Topic::Incidents],
+        "comment" => vec![
+            Topic::Run(id.clone()),
+            Topic::Rollout(id.clone()),
+            Topic::Incident(id),
+        ],
         "forge" => vec![Topic::MergeRequests],
         "token" => vec![Topic::Tokens],
         "release" => vec![Topic::Services],
@@ -87,8 +115,9 @@ impl AppBackend {
             };
             before = last;
             looked += page.len();
-            for event in page.iter().filter(|event| !event.kind.ends_with(".notified")) {
-                let entry = self.entry(event);
+            let shown = |event: &&StoredEvent| !QUIET.iter().any(|quiet| event.kind.ends_with(quiet));
+            for event in page.iter().filter(shown) {
+                let entry = self.entry(event, self.weight_after(event).await);
                 if query.service.is_none() || entry.service == query.service {
                     entries.push(entry);
                 }
@@ -98,25 +127,62 @@ impl AppBackend {
         Ok(entries)
     }
 
-    pub(super) fn entry(&self, event: &StoredEvent) -> TimelineEntry {
-        let (stream, id) = split(&event.stream);
-        let (kind, link) = match stream {
-            "run" if event.kind.ends_with("approved") || event.kind.ends_with("rejected") => {
-                (TimelineKind::Approval, Some(format!("/runs/{id}")))
-            }
-            "run" => (TimelineKind::Pipeline, Some(format!("/runs/{id}"))),
-            "rollout" if event.kind == "rollout.shifted" => {
-                (TimelineKind::Traffic, Some(format!("/rollouts/{id}")))
-            }
-            "rollout" => (TimelineKind::Rollout, Some(format!("/rollouts/{id}"))),
-            "incident" => (TimelineKind::Incident, Some(format!("/incidents/{id}"))),
-            "report" => (TimelineKind::Learning, Some(format!("/incidents/{id}"))),
-            "release" => (TimelineKind::Pipeline, Some(format!("/releases/{id}"))),
-            "forge" => (TimelineKind::Code, None),
-            _ => (TimelineKind::Other, None),
+    /// The timeline of one machine with the comments of people about it, newest first.
+    pub(super) async fn timeline_of(
+        &self,
+        id: &str,
+        events: Vec<StoredEvent>,
+    ) -> Result<Vec<TimelineEntry>, Fault> {
+        let comments = self.stream(&format!("comment/{id}")).await?;
+        let weights = self.weights_after(id, &events);
+        let mut entries: Vec<TimelineEntry> = events
+            .iter()
+            .map(|event| self.entry(event, weights.get(&event.sequence).copied()))
+            .chain(comments.iter().map(|event| self.entry(event, None)))
+            .collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.position));
+        Ok(entries)
+    }
+
+    /// The candidate's share after a shift of traffic; none for other events.
+    async fn weight_after(&self, event: &StoredEvent) -> Option<f64> {
+        if event.kind != SHIFTED {
+            return None;
+        }
+        let events = self.stream(&event.stream).await.ok()?;
+        let (_, id) = split(&event.stream);
+        self.weights_after(id, &events).get(&event.sequence).copied()
+    }
+
+    fn weights_after(&self, id: &str, events: &[StoredEvent]) -> BTreeMap<u64, f64> {
+        let Some(rollout) = self.world.machines().rollouts.get(id) else {
+            return BTreeMap::new();
         };
+        let passes = passed(&rollout, events);
+        let shares = passes.iter().map(|pass| pass.state.traffic.weight.percent());
+        events.iter().map(|event| event.sequence).zip(shares).collect()
+    }
+
+    pub(super) fn entry(&self, event: &StoredEvent, weight: Option<f64>) -> TimelineEntry {
+        let (stream, id) = split(&event.stream);
+        let (kind, link) = kind_and_link(stream, id, &event.kind);
+        let words = words(event, weight);
+        TimelineEntry {
+            at: moment(event.at),
+            kind,
+            tone: words.tone.to_owned(),
+            text: words.text,
+            detail: words.detail,
+            actor: event.actor.0.clone(),
+            service: self.service_of(stream, id),
+            link,
+            position: Some(event.position),
+        }
+    }
+
+    fn service_of(&self, stream: &str, id: &str) -> Option<String> {
         let machines = self.world.machines();
-        let service = match stream {
+        match stream {
             "run" => machines.runs.get(id).map(|run| run.plan.service.to_string()),
             "rollout" => machines
                 .rollouts
@@ -126,26 +192,12 @@ impl AppBackend {
                 .incidents
                 .get(id)
                 .map(|found| found.plan.service.to_string()),
-            "forge" => Some(id.to_owned()),
+            "comment" => ["run", "rollout", "incident"]
+                .iter()
+                .find_map(|kind| self.service_of(kind, id)),
+            "forge" | "feedback" => Some(id.to_owned()),
+            "release" => id.rsplit_once("-r").map(|(service, _)| service.to_owned()),
             _ => None,
-        };
-        let reason = reason_of(&event.body);
-        let verb = event
-            .kind
-            .rsplit('.')
-            .next()
-            .unwrap_or_default()
-            .replace('_', " ");
-        TimelineEntry {
-            at: moment(event.at),
-            kind,
-            tone: tone(&event.kind, &event.body).to_owned(),
-            text: format!("{id} {verb}").trim().to_owned(),
-            detail: reason.unwrap_or_default(),
-            actor: event.actor.0.clone(),
-            service,
-            link,
-            position: Some(event.position),
         }
     }
 
@@ -189,27 +241,30 @@ fn delivery(found: trimtab_notify::Delivery) -> Delivery {
     }
 }
 
-/// The first reason, detail or comment anywhere in a body.
-fn reason_of(body: &serde_json::Value) -> Option<String> {
-    let fields = body.as_object()?;
-    for name in ["reason", "detail", "comment", "what", "act", "title"] {
-        if let Some(text) = fields.get(name).and_then(serde_json::Value::as_str) {
-            return Some(text.to_owned());
+/// What an event is, and the page that shows more.
+fn kind_and_link(stream: &str, id: &str, event: &str) -> (TimelineKind, Option<String>) {
+    let page = |folder: &str| Some(format!("/{folder}/{id}"));
+    match stream {
+        "run" if event.ends_with("approved") || event.ends_with("rejected") => {
+            (TimelineKind::Approval, page("runs"))
         }
-    }
-    fields.values().find_map(reason_of)
-}
-
-fn tone(kind: &str, body: &serde_json::Value) -> &'static str {
-    let text = body.to_string();
-    let failed = ["\"Failed\"", "\"failed\"", "\"Regressed\"", "\"regressed\""]
-        .iter()
-        .any(|word| text.contains(word));
-    if failed || kind.ends_with("rolled_back") || kind.ends_with("quarantined") {
-        "bad"
-    } else if kind == "incident.planned" {
-        "warning"
-    } else {
-        "neutral"
+        "run" => (TimelineKind::Pipeline, page("runs")),
+        "rollout" if event == SHIFTED => (TimelineKind::Traffic, page("rollouts")),
+        "rollout" => (TimelineKind::Rollout, page("rollouts")),
+        "incident" if ACTIONS.contains(&event) => (TimelineKind::Action, page("incidents")),
+        "incident" => (TimelineKind::Incident, page("incidents")),
+        "report" => (TimelineKind::Learning, page("incidents")),
+        "release" => (TimelineKind::Pipeline, page("releases")),
+        "forge" => (TimelineKind::Code, Some("/pipelines".to_owned())),
+        "token" | "silence" => (TimelineKind::Configuration, None),
+        "comment" => {
+            let folder = match id.split('-').next() {
+                Some("run") => "runs",
+                Some("rollout") => "rollouts",
+                _ => "incidents",
+            };
+            (TimelineKind::Other, page(folder))
+        }
+        _ => (TimelineKind::Other, None),
     }
 }

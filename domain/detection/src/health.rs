@@ -86,6 +86,9 @@ pub struct Overall {
     pub status: Status,
     /// Why; for a healthy system, what is well.
     pub reasons: Vec<String>,
+    /// What each reason alone would make of the status, in the same order.
+    #[serde(default)]
+    pub alone: Vec<Status>,
 }
 
 /// Judges the health of a system.
@@ -110,15 +113,17 @@ pub fn overall(inputs: &Inputs) -> Overall {
     }
     signs.sort_by_key(|sign| std::cmp::Reverse(sign.0));
     let status = signs.first().map_or(Status::Healthy, |sign| sign.0);
-    let mut reasons: Vec<String> = signs.into_iter().map(|(_, reason)| reason).collect();
     if status == Status::Healthy {
-        let failing = inputs.error_rate.unwrap_or(0.0);
-        reasons.push(format!(
-            "no open incidents, {} of requests fail",
-            percent(failing)
-        ));
+        let failing = percent(inputs.error_rate.unwrap_or(0.0));
+        let well = format!("no open incidents, {failing} of requests fail");
+        signs.push((Status::Healthy, well));
     }
-    Overall { status, reasons }
+    let (alone, reasons) = signs.into_iter().unzip();
+    Overall {
+        status,
+        reasons,
+        alone,
+    }
 }
 
 fn alerts(inputs: &Inputs, signs: &mut Vec<(Status, String)>) {

@@ -135,6 +135,9 @@ pub struct Dashboard {
     /// Names of all services, to choose from.
     #[serde(default)]
     pub services: Vec<String>,
+    /// Names of all environments, to choose from.
+    #[serde(default)]
+    pub environments: Vec<String>,
     /// Overall health.
     pub health: Health,
     /// Every figure of D, by group.

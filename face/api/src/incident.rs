@@ -213,7 +213,7 @@ pub struct Incident {
     /// What it cost so far.
     #[serde(default)]
     pub impact: Impact,
-    /// What was seen and done, oldest first.
+    /// What was seen and done, newest first, with people's comments.
     pub timeline: Vec<TimelineEntry>,
     /// Ranked causes.
     #[serde(default)]

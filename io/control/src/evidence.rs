@@ -61,6 +61,7 @@ struct Trial {
     subject: Subject,
     judge: Judge,
     episode: Episode,
+    arms: Arms,
     weight: Weight,
     endpoints: BTreeMap<String, Endpoint>,
     templates: Watch,
@@ -87,6 +88,8 @@ struct File {
     subject: Subject,
     judge: Judge,
     episode: Episode,
+    #[serde(default)]
+    arms: Arms,
 }
 
 /// All evidence.
@@ -94,6 +97,26 @@ pub struct Evidence {
     dir: PathBuf,
     books: Mutex<Books>,
     changed: watch::Sender<u64>,
+}
+
+/// Everything that both arms of a rollout served, exactly.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Arms {
+    /// The previous release's.
+    pub baseline: Outcomes,
+    /// The candidate's.
+    pub candidate: Outcomes,
+}
+
+/// What is kept of a rollout's evidence, also when it is over.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Both arms' counts.
+    pub arms: Arms,
+    /// When the trouble began, as far as the evidence shows.
+    pub onset: Option<Timestamp>,
 }
 
 /// What is known about a trial, to classify and report it.
@@ -140,17 +163,19 @@ impl Evidence {
             .retain(|_, trial| trial.subject.place != subject.place);
         let past = past_of(&books, &subject);
         let name = subject.rollout.to_string();
-        let (judge, episode) = match self.load(&subject.rollout) {
-            Some(file) => (file.judge, file.episode),
+        let (judge, episode, arms) = match self.load(&subject.rollout) {
+            Some(file) => (file.judge, file.episode, file.arms),
             None => (
                 Judge::new(config, (past.total().requests > 0).then(|| past.clone())),
                 Episode::new(name, past),
+                Arms::default(),
             ),
         };
         let trial = Trial {
             subject: subject.clone(),
             judge,
             episode,
+            arms,
             weight: Weight::ZERO,
             endpoints: BTreeMap::new(),
             templates: Watch::new(known),
@@ -188,6 +213,8 @@ impl Evidence {
                 trial.first_request_at = Some(frame.at);
             }
             trial.weight = weight;
+            trial.arms.baseline.merge(&batch.baseline);
+            trial.arms.candidate.merge(&batch.candidate);
             // At the ends of a rollout there is one arm only, and nothing to compare.
             if weight != Weight::ZERO && weight != Weight::FULL {
                 trial.judge.add(&batch);
@@ -310,6 +337,7 @@ impl Evidence {
                         subject: trial.subject.clone(),
                         judge: trial.judge.clone(),
                         episode: trial.episode.clone(),
+                        arms: trial.arms.clone(),
                     };
                     (
                         self.file(&trial.subject.rollout),
@@ -322,6 +350,21 @@ impl Evidence {
             crate::files::replace(&path, &bytes)?;
         }
         Ok(())
+    }
+
+    /// What is kept of a rollout's evidence, also of one that is over; none when it was never compared.
+    pub fn kept(&self, rollout: &RolloutId) -> Option<Kept> {
+        let kept = |judge: &Judge, arms: &Arms| Kept {
+            verdict: judge.verdict(),
+            arms: arms.clone(),
+            onset: judge.onset(),
+        };
+        let running = self
+            .lock()
+            .trials
+            .get(rollout)
+            .map(|trial| kept(&trial.judge, &trial.arms));
+        running.or_else(|| self.load(rollout).map(|file| kept(&file.judge, &file.arms)))
     }
 
     /// The recordings of rollouts that are kept, by rollout.

@@ -24,6 +24,8 @@ struct Total {
     client_errors: u64,
     errors: u64,
     latency: LatencyHistogram,
+    /// True once its series exist.
+    told: bool,
 }
 
 /// Carries the proxy's frames into evidence and series for as long as the process lives.
@@ -49,7 +51,7 @@ pub(crate) async fn pump(world: Arc<World>) {
         if let Err(error) = save(&world, &frame, &mark).await {
             tracing::warn!(%error, "failed to keep evidence; the proxy keeps its frames");
         }
-        let samples = samples(&totals, frame.at);
+        let samples = samples(&mut totals, frame.at);
         if let Err(error) = world
             .intake
             .append(
@@ -94,70 +96,86 @@ fn add(totals: &mut BTreeMap<(Identity, String), Total>, cell: &Cell) {
     total.latency.merge(&cell.latency);
 }
 
-fn samples(totals: &BTreeMap<(Identity, String), Total>, at: Timestamp) -> Vec<Sample> {
+fn samples(totals: &mut BTreeMap<(Identity, String), Total>, at: Timestamp) -> Vec<Sample> {
     let mut samples = Vec::new();
     for ((identity, operation), total) in totals {
-        let arm = identity.cohort.map_or("none", trimtab_model::Arm::as_str);
-        let counts = [
-            ("ok", total.ok),
-            ("client_error", total.client_errors),
-            ("error", total.errors),
-        ];
-        for (class, count) in counts {
-            let labels = [("operation", operation.as_str()), ("arm", arm), ("class", class)];
-            samples.push(stamped_sample(
-                "trimtab_requests_total",
-                &labels,
+        if !total.told {
+            // A counter begins at 0, or what it first counted would be in no rate and no increase.
+            samples.extend(samples_of(
                 identity,
-                at.0,
-                count as f64,
+                operation,
+                &Total::default(),
+                at.minus(SAVE_PAUSE),
             ));
+            total.told = true;
         }
-        let labels = [("operation", operation.as_str()), ("arm", arm)];
-        let name = "trimtab_request_duration_seconds";
-        for bound in BOUNDS {
-            let bucket = LatencyHistogram::bucket_of((bound * 1e6) as u64);
-            let below = total.latency.total() - total.latency.at_or_above(bucket);
-            let le = bound.to_string();
-            let labels = [labels[0], labels[1], ("le", le.as_str())];
-            samples.push(stamped_sample(
-                &format!("{name}_bucket"),
-                &labels,
-                identity,
-                at.0,
-                below as f64,
-            ));
-        }
-        let count = total.latency.total() as f64;
-        let infinite = [labels[0], labels[1], ("le", "+Inf")];
+        samples.extend(samples_of(identity, operation, total, at));
+    }
+    samples
+}
+
+fn samples_of(identity: &Identity, operation: &str, total: &Total, at: Timestamp) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let arm = identity.cohort.map_or("none", trimtab_model::Arm::as_str);
+    let counts = [
+        ("ok", total.ok),
+        ("client_error", total.client_errors),
+        ("error", total.errors),
+    ];
+    for (class, count) in counts {
+        let labels = [("operation", operation), ("arm", arm), ("class", class)];
         samples.push(stamped_sample(
-            &format!("{name}_bucket"),
-            &infinite,
-            identity,
-            at.0,
-            count,
-        ));
-        samples.push(stamped_sample(
-            &format!("{name}_count"),
+            "trimtab_requests_total",
             &labels,
             identity,
             at.0,
-            count,
-        ));
-        let sum: f64 = total
-            .latency
-            .buckets()
-            .iter()
-            .map(|(bucket, count)| LatencyHistogram::lower_bound(*bucket) as f64 * *count as f64 / 1e6)
-            .sum();
-        samples.push(stamped_sample(
-            &format!("{name}_sum"),
-            &labels,
-            identity,
-            at.0,
-            sum,
+            count as f64,
         ));
     }
+    let labels = [("operation", operation), ("arm", arm)];
+    let name = "trimtab_request_duration_seconds";
+    for bound in BOUNDS {
+        let bucket = LatencyHistogram::bucket_of((bound * 1e6) as u64);
+        let below = total.latency.total() - total.latency.at_or_above(bucket);
+        let le = bound.to_string();
+        let labels = [labels[0], labels[1], ("le", le.as_str())];
+        samples.push(stamped_sample(
+            &format!("{name}_bucket"),
+            &labels,
+            identity,
+            at.0,
+            below as f64,
+        ));
+    }
+    let count = total.latency.total() as f64;
+    let infinite = [labels[0], labels[1], ("le", "+Inf")];
+    samples.push(stamped_sample(
+        &format!("{name}_bucket"),
+        &infinite,
+        identity,
+        at.0,
+        count,
+    ));
+    samples.push(stamped_sample(
+        &format!("{name}_count"),
+        &labels,
+        identity,
+        at.0,
+        count,
+    ));
+    let sum: f64 = total
+        .latency
+        .buckets()
+        .iter()
+        .map(|(bucket, count)| LatencyHistogram::lower_bound(*bucket) as f64 * *count as f64 / 1e6)
+        .sum();
+    samples.push(stamped_sample(
+        &format!("{name}_sum"),
+        &labels,
+        identity,
+        at.0,
+        sum,
+    ));
     samples
 }
 
@@ -178,7 +196,15 @@ pub(crate) async fn host(world: Arc<World>) {
         let mut samples = host.samples();
         samples.extend(world.intake.stats().samples(now.0));
         if let Ok(status) = world.traffic.proxy().status().await {
+            let mut services: BTreeMap<Identity, bool> = BTreeMap::new();
             for endpoint in status.endpoints {
+                let place = Identity {
+                    service: Some(endpoint.service.clone()),
+                    environment: Some(endpoint.environment.clone()),
+                    ..Identity::default()
+                };
+                let healthy = endpoint.health == trimtab_proxy::Health::Healthy;
+                *services.entry(place).or_default() |= healthy;
                 let identity = Identity {
                     service: Some(endpoint.service),
                     environment: Some(endpoint.environment),
@@ -186,8 +212,13 @@ pub(crate) async fn host(world: Arc<World>) {
                     instance: Some(endpoint.instance),
                     ..Identity::default()
                 };
-                let up = f64::from(endpoint.health == trimtab_proxy::Health::Healthy);
+                let up = f64::from(healthy);
                 samples.push(stamped_sample("trimtab_probe_success", &[], &identity, now.0, up));
+            }
+            // A service is up while any of its instances is: one that is restarted off traffic is no outage.
+            for (place, up) in services {
+                let up = f64::from(up);
+                samples.push(stamped_sample("trimtab_service_up", &[], &place, now.0, up));
             }
         }
         if let Err(error) = world

@@ -120,6 +120,7 @@ pub(crate) fn dashboard(query: &DashboardQuery, empty: bool) -> Dashboard {
     Dashboard {
         service: (!empty).then(|| "blocks".into()),
         environment: "production".into(),
+        environments: vec!["production".to_owned(), "staging".to_owned()],
         services: if empty {
             vec![]
         } else {

@@ -143,15 +143,16 @@ fn rollouts(page: &Page, dashboard: &Dashboard) -> Markup {
 }
 
 fn ranges(page: &Page, dashboard: &Dashboard, minutes: u32) -> Markup {
-    let address = |service: Option<&str>, minutes: u32| {
+    let address = |service: Option<&str>, environment: &str, minutes: u32| {
         let service = service
             .map(|service| format!("&service={}", encoded(service)))
             .unwrap_or_default();
         format!(
             "/?minutes={minutes}&environment={}{service}",
-            encoded(&dashboard.environment)
+            encoded(environment)
         )
     };
+    let (here, service) = (&dashboard.environment, dashboard.service.as_deref());
     let label = |minutes: u32| match minutes {
         m if m < 60 => format!("{m}\u{202f}{}", page.say(say::MINUTES)),
         m => format!("{}\u{202f}{}", m / 60, page.say(say::HOURS)),
@@ -159,13 +160,17 @@ fn ranges(page: &Page, dashboard: &Dashboard, minutes: u32) -> Markup {
     html! {
         div.choices role="group" aria-label=(page.say(say::SERVICE)) {
             @for service in &dashboard.services {
-                a href=(address(Some(service), minutes)) aria-current=[(dashboard.service.as_ref() == Some(service)).then_some("true")] { (service) }
+                a href=(address(Some(service), here, minutes)) aria-current=[(dashboard.service.as_ref() == Some(service)).then_some("true")] { (service) }
             }
-            span.muted { (dashboard.environment) }
+        }
+        div.choices role="group" aria-label=(page.say(say::ENVIRONMENT)) {
+            @for environment in &dashboard.environments {
+                a href=(address(service, environment, minutes)) aria-current=[(environment == here).then_some("true")] { (environment) }
+            }
         }
         div.choices role="group" aria-label=(page.say(say::RANGE)) {
             @for range in RANGES {
-                a href=(address(dashboard.service.as_deref(), range)) aria-current=[(range == minutes).then_some("true")] { (label(range)) }
+                a href=(address(service, here, range)) aria-current=[(range == minutes).then_some("true")] { (label(range)) }
             }
         }
     }

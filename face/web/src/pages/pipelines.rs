@@ -101,7 +101,7 @@ pub(crate) fn stage_strip(stages: &[Stage], language: Language) -> Markup {
         ol.stage-strip {
             @for stage in stages {
                 @let (tone, word) = stage.state.tone_and_word();
-                li { (crate::parts::badges::dot(tone, &format!("{}: {}", stage.name, language.say(word)))) }
+                li { (crate::parts::badges::dot(tone, &format!("{}: {}", stage.name.replace('_', " "), language.say(word)))) }
             }
         }
     }

@@ -36,7 +36,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
             section.panel { h2 { (page.say(say::BASELINE)) " / " (page.say(say::CANDIDATE)) } (arms(&rollout, language)) }
         }
         div data-charts={ "/api/v1/rollouts/" (trimtab_api::routes::fill("{}", &[&summary.id])) } {
-            section.charts {
+            section.charts.charts-small {
                 @let range = range(&rollout);
                 @for one in &rollout.charts { (chart(one, &chart_title(&one.id, &one.title, language), range, &[], language)) }
             }
@@ -163,13 +163,25 @@ fn evidence_row(evidence: &Evidence, language: Language) -> Markup {
             td.num { (in_unit(evidence.candidate)) }
             td.num { (in_unit(evidence.effect)) @if let Some((low, high)) = evidence.interval { br; span.small.muted { (in_unit(Some(low))) " … " (in_unit(Some(high))) } } }
             td.num {
-                @match evidence.e_value { Some(value) => (number(value, language)), None => "–" }
+                @match evidence.e_value { Some(value) => (e_value(value, language)), None => "–" }
                 @if let Some(threshold) = evidence.threshold { br; span.small.muted { (language.fill(say::DECIDES_AT, &[&number(threshold, language)])) } }
                 @if let (Some(value), Some(threshold)) = (evidence.e_value, evidence.threshold) { (e_bar(value, threshold)) }
             }
             td.num { @match evidence.units_needed { Some(units) => (count(units)), None => "–" } }
         }
     }
+}
+
+/// Evidence of any size: beyond a million its power of ten says enough.
+fn e_value(value: f64, language: Language) -> String {
+    if value < 1e6 {
+        return number(value, language);
+    }
+    let power = value.log10().floor();
+    if power >= 300.0 {
+        return ">10^300".to_owned();
+    }
+    format!("{}·10^{power}", number(value / 10f64.powf(power), language))
 }
 
 /// How far the evidence is, on a log scale from 1 to what decides.

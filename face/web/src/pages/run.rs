@@ -115,7 +115,7 @@ fn stages(run: &Run, group: &str, title: &str, chosen: Option<&str>, language: L
                             (stage.state.dot(language))
                             div {
                                 p {
-                                    a href={ "/runs/" (run.summary.id) "?stage=" (crate::parts::shell::encoded(&stage.name)) } { (stage.name) }
+                                    a href={ "/runs/" (run.summary.id) "?stage=" (crate::parts::shell::encoded(&stage.name)) } { (stage.name.replace('_', " ")) }
                                     @if stage.attempt > 1 { span.muted.small { " ×" (stage.attempt) } }
                                     @if let Some(rollout) = &stage.rollout { " · " a href={ "/rollouts/" (rollout) } { (rollout) } }
                                 }

@@ -129,7 +129,7 @@ fn table(lines: &[&str]) -> Markup {
 fn inline(text: &str) -> Markup {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(['`', '*', '[']) {
+    while let Some(at) = rest.find(['`', '*', '[', '\\', '&']) {
         push_text(&mut out, &rest[..at]);
         let (piece, used) = span(&rest[at..]);
         out.push_str(&piece.into_string());
@@ -145,6 +145,16 @@ fn push_text(out: &mut String, text: &str) {
 
 /// The marked piece at the beginning of `text`, and how many bytes it takes.
 fn span(text: &str) -> (Markup, usize) {
+    if let Some(escaped) = text.strip_prefix('\\')
+        && let Some(sign) = escaped.chars().next().filter(char::is_ascii_punctuation)
+    {
+        return (html! { (sign) }, 1 + sign.len_utf8());
+    }
+    for (entity, sign) in [("&lt;", '<'), ("&gt;", '>'), ("&amp;", '&')] {
+        if text.starts_with(entity) {
+            return (html! { (sign) }, entity.len());
+        }
+    }
     for (mark, kind) in [("`", 0), ("**", 1), ("*", 2)] {
         if let Some(after) = text.strip_prefix(mark)
             && let Some(end) = after.find(mark)
