@@ -270,7 +270,10 @@ async fn streams_of_many_clients_share_a_connection_and_outlive_a_switch() {
         }
         assert_eq!(last.unwrap()["grpc-status"], "0");
     }
-    // Twenty streams and their probes' connections aside: one to blue.
+    eventually("all are counted", || async {
+        proxy.client.status().await.unwrap().counters.requests == 20
+    })
+    .await;
     let counters = proxy.client.status().await.unwrap().counters;
-    assert_eq!(counters.upstream_connections, 1);
+    assert_eq!(counters.upstream_connections, 1, "twenty streams, one connection");
 }
