@@ -25,6 +25,7 @@ use crate::releases::Releases;
 use crate::rollout_hands::RolloutHands;
 use crate::run_hands::RunHands;
 use crate::traffic::{Traffic, TrafficError};
+use crate::workspaces::Workspaces;
 use crate::world::{Machines, Repository, World};
 use crate::{analysis, frames};
 
@@ -163,6 +164,7 @@ impl Control {
             traffic: Traffic::open(proxy, &dir.join("routing.json"), secret).await?,
             outbox: Outbox::open(dir.join("outbox.db"), options.receivers).await?,
             evidence: Evidence::new(&dir.join("evidence")),
+            workspaces: Workspaces::new(dir.join("workspaces")),
             repositories: options.repositories,
             models: std::sync::RwLock::new(models(&dir)),
             machines: OnceLock::new(),
@@ -177,6 +179,7 @@ impl Control {
         // The cell was made empty above.
         let _ = world.machines.set(machines);
         adopt(&world).await?;
+        crate::rollout_hands::resume_trials(&world);
         world.machines().runs.resume(Arc::new(RunHands(world.clone())));
         world
             .machines()

@@ -67,6 +67,7 @@ struct Trial {
     templates: Watch,
     spans: Spans,
     first_request_at: Option<Timestamp>,
+    sequence: u64,
 }
 
 #[derive(Default)]
@@ -90,6 +91,9 @@ struct File {
     episode: Episode,
     #[serde(default)]
     arms: Arms,
+    /// The newest frame that is in it; the proxy gives those behind it again.
+    #[serde(default)]
+    sequence: u64,
 }
 
 /// All evidence.
@@ -163,12 +167,13 @@ impl Evidence {
             .retain(|_, trial| trial.subject.place != subject.place);
         let past = past_of(&books, &subject);
         let name = subject.rollout.to_string();
-        let (judge, episode, arms) = match self.load(&subject.rollout) {
-            Some(file) => (file.judge, file.episode, file.arms),
+        let (judge, episode, arms, sequence) = match self.load(&subject.rollout) {
+            Some(file) => (file.judge, file.episode, file.arms, file.sequence),
             None => (
                 Judge::new(config, (past.total().requests > 0).then(|| past.clone())),
                 Episode::new(name, past),
                 Arms::default(),
+                0,
             ),
         };
         let trial = Trial {
@@ -181,6 +186,7 @@ impl Evidence {
             templates: Watch::new(known),
             spans: Spans::default(),
             first_request_at: None,
+            sequence,
         };
         books.trials.insert(subject.rollout, trial);
     }
@@ -209,6 +215,9 @@ impl Evidence {
             let Some(trial) = books.trials.get_mut(&rollout) else {
                 continue;
             };
+            if frame.sequence <= trial.sequence {
+                continue;
+            }
             if batch.candidate.requests > 0 && trial.first_request_at.is_none() {
                 trial.first_request_at = Some(frame.at);
             }
@@ -220,6 +229,9 @@ impl Evidence {
                 trial.judge.add(&batch);
                 trial.episode.push(batch);
             }
+        }
+        for trial in books.trials.values_mut() {
+            trial.sequence = trial.sequence.max(frame.sequence);
         }
         drop(books);
         self.changed.send_modify(|count| *count += 1);
@@ -338,6 +350,7 @@ impl Evidence {
                         judge: trial.judge.clone(),
                         episode: trial.episode.clone(),
                         arms: trial.arms.clone(),
+                        sequence: trial.sequence,
                     };
                     (
                         self.file(&trial.subject.rollout),

@@ -33,10 +33,10 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The runtime's.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Runtime(#[from] RuntimeError),
     /// The artifact could not be unpacked.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Artifact(#[from] ArtifactError),
     /// The release is not known.
     #[error("there is no release {0}; see `trimtab status`")]

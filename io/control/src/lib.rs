@@ -25,4 +25,5 @@ pub mod runs;
 mod silences;
 pub mod start_rollout;
 pub mod traffic;
+pub mod workspaces;
 pub mod world;

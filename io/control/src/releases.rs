@@ -1,17 +1,18 @@
 //! Every release that was built, and which of them are quarantined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
 
 use serde::{Deserialize, Serialize};
 use trimtab_journal::{Expected, Journal, JournalError, NewEvent};
-use trimtab_model::{Actor, Digest, Release, ReleaseId, RunId, ServiceName};
+use trimtab_model::{Actor, Digest, Release, ReleaseId, RolloutId, RunId, ServiceName};
 
 use crate::clock;
 
 const RECORDED: &str = "release.recorded";
 const QUARANTINED: &str = "release.quarantined";
 const CLEARED: &str = "release.cleared";
+const WITHDRAWN: &str = "release.withdrawn";
 
 /// A release as it was recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ pub struct Quarantine {
 struct Known {
     releases: BTreeMap<ReleaseId, Recorded>,
     quarantined: BTreeMap<Digest, Quarantine>,
+    withdrawn: BTreeSet<RolloutId>,
 }
 
 /// The releases, folded from the journal.
@@ -48,6 +50,11 @@ pub struct Releases {
 struct QuarantineBody {
     digest: Digest,
     reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WithdrawnBody {
+    rollout: RolloutId,
 }
 
 impl Releases {
@@ -72,6 +79,11 @@ impl Releases {
                     CLEARED => {
                         if let Ok(body) = serde_json::from_value::<QuarantineBody>(event.body) {
                             known.quarantined.remove(&body.digest);
+                        }
+                    }
+                    WITHDRAWN => {
+                        if let Ok(body) = serde_json::from_value::<WithdrawnBody>(event.body) {
+                            known.withdrawn.insert(body.rollout);
                         }
                     }
                     other => tracing::warn!(
@@ -137,6 +149,24 @@ impl Releases {
             },
         );
         Ok(())
+    }
+
+    /// Records that what a rollout deployed serves no more, with nothing in its place.
+    pub async fn withdraw(&self, id: &ReleaseId, rollout: &RolloutId, by: Actor) -> Result<(), JournalError> {
+        if self.is_withdrawn(rollout) {
+            return Ok(());
+        }
+        let body = WithdrawnBody {
+            rollout: rollout.clone(),
+        };
+        self.append(id, WITHDRAWN, by, &body).await?;
+        self.write().withdrawn.insert(body.rollout);
+        Ok(())
+    }
+
+    /// Whether what a rollout deployed was taken away again.
+    pub fn is_withdrawn(&self, rollout: &RolloutId) -> bool {
+        self.read().withdrawn.contains(rollout)
     }
 
     /// Lifts a quarantine.

@@ -18,6 +18,9 @@ use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Rollouts;
 use crate::world::World;
 
+/// Between health checks of a candidate that is watched.
+const WATCH_PROBE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Hands of rollouts.
 pub(crate) struct RolloutHands(pub(crate) Arc<World>);
 
@@ -93,7 +96,10 @@ impl Work {
                 round,
                 until,
             } => {
-                let verdict = self.observe(until).await;
+                let verdict = tokio::select! {
+                    verdict = self.observe(until) => verdict,
+                    verdict = self.sicken() => verdict,
+                };
                 Event::Observed {
                     at: clock::now(),
                     generation,
@@ -255,7 +261,7 @@ impl Work {
             ),
             None => None,
         };
-        self.begin_trial(&project);
+        begin_trial(&self.world, &self.plan, &project);
         let entrance = self.world.entrance(&project, environment);
         let shift = self.world.traffic.shift(
             &entrance,
@@ -268,23 +274,6 @@ impl Work {
         shift.await.map_err(|error| error.to_string())
     }
 
-    fn begin_trial(&self, project: &trimtab_project::Project) {
-        let subject = Subject {
-            rollout: self.plan.rollout.clone(),
-            place: (self.plan.service.clone(), self.plan.environment.clone()),
-            candidate: self.plan.candidate.clone(),
-            baseline: self.plan.baseline.clone(),
-        };
-        let models = self
-            .world
-            .models
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
-        let config = models.config(&blueprint::verdict_config(project));
-        self.world.evidence.begin(subject, config, models.templates);
-    }
-
     async fn check(&self, release: &ReleaseId) -> Result<(), String> {
         probe_all(&self.world, release, &self.plan.environment).await
     }
@@ -294,6 +283,7 @@ impl Work {
         let rollout: &RolloutId = &self.plan.rollout;
         let evidence = &self.world.evidence;
         let mut changes = evidence.changes();
+        let deadline = clock::deadline(until, clock::now());
         loop {
             if evidence.decision(rollout) == Some(Decision::Regressed) {
                 let reason = evidence
@@ -301,7 +291,7 @@ impl Work {
                     .map_or_else(String::new, |verdict| verdict.reason);
                 return Verdict::Regressed { reason };
             }
-            let left = until.since(clock::now());
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
                 break;
             }
@@ -321,6 +311,16 @@ impl Work {
             Decision::Inconclusive | Decision::RoutingBroken => Verdict::Inconclusive {
                 reason: verdict.reason,
             },
+        }
+    }
+
+    /// Ends when the candidate's health fails: without users' requests no verdict would tell.
+    async fn sicken(&self) -> Verdict {
+        loop {
+            tokio::time::sleep(WATCH_PROBE_PAUSE).await;
+            if let Err(reason) = self.check(&self.plan.candidate).await {
+                return Verdict::Regressed { reason };
+            }
         }
     }
 
@@ -372,6 +372,37 @@ impl Work {
             .await;
         if let Err(error) = self.world.evidence.save() {
             tracing::warn!(rollout = self.id, %error, "failed to keep a rollout's recording");
+        }
+    }
+}
+
+/// Begins the comparison of a rollout's arms, or goes on with it after a restart.
+fn begin_trial(world: &World, plan: &Plan, project: &trimtab_project::Project) {
+    let subject = Subject {
+        rollout: plan.rollout.clone(),
+        place: (plan.service.clone(), plan.environment.clone()),
+        candidate: plan.candidate.clone(),
+        baseline: plan.baseline.clone(),
+    };
+    let models = world
+        .models
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .clone();
+    let config = models.config(&blueprint::verdict_config(project));
+    world.evidence.begin(subject, config, models.templates);
+}
+
+/// Takes up the comparisons that were under way when the control process ended. To be called before the first
+/// frame is taken: a frame of a trial that nobody has begun would be lost to it.
+pub(crate) fn resume_trials(world: &World) {
+    for rollout in world.machines().rollouts.list() {
+        if rollout.state.end().is_some() || !rollout.state.exposed {
+            continue;
+        }
+        match world.release(&rollout.plan.candidate) {
+            Ok((_, project)) => begin_trial(world, &rollout.plan, &project),
+            Err(error) => tracing::error!(rollout = rollout.id, %error, "failed to go on watching a rollout"),
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use trimtab_model::{EnvironmentName, Release, Severity};
+use trimtab_model::{EnvironmentName, Release, RunId, Severity};
 use trimtab_notify::Channel;
 use trimtab_pipeline::{Effect, Event, JobOutcome, Notice, Outcome, Plan, RolloutOutcome, Stage, State};
-use trimtab_runner::{
-    PROVENANCE_VERSION, Provenance, StepEnd, StepResult, StepSpec, checkout_keeping, run_step,
-};
+use trimtab_runner::{PROVENANCE_VERSION, Provenance, StepEnd, StepResult, StepSpec, run_step};
 
 use crate::blueprint;
 use crate::clock;
@@ -18,10 +17,11 @@ use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Runs;
 use crate::run_log::RunLog;
 use crate::start_rollout;
+use crate::workspaces::Workspace;
 use crate::world::World;
 
-/// Build caches that a checkout leaves in place.
-const KEPT: [&str; 2] = ["/target", "/node_modules"];
+/// Wait before asking again for a folder to build in.
+const FOLDER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Hands of pipeline runs.
 pub(crate) struct RunHands(pub(crate) Arc<World>);
@@ -119,7 +119,7 @@ async fn run_job(world: &World, plan: &Plan, state: &State, stage: Stage, attemp
     let spec = StepSpec {
         name: stage.as_str().to_owned(),
         command: command.run.clone(),
-        dir: checkout.folder,
+        dir: checkout.workspace.folder,
         env,
         timeout: command.timeout.0,
         secrets: Vec::new(),
@@ -162,45 +162,45 @@ fn toolchain() -> BTreeMap<String, String> {
 }
 
 struct Checkout {
-    folder: PathBuf,
+    workspace: Workspace,
     text: String,
-    title: String,
-    author: String,
     project: trimtab_project::Project,
     protected: trimtab_project::Project,
 }
 
-/// Lays the run's commit out in the service's workspace and reads its project file, and that of the
-/// protected branch.
+/// The run's folder with its commit in it, and the project files of both the commit and the protected branch.
 async fn laid_out(world: &World, plan: &Plan) -> Result<Checkout, String> {
     let repository = world
         .repository(&plan.service)
         .ok_or_else(|| format!("no repository of {} is known", plan.service))?;
-    let folder = world.dir.join("workspaces").join(plan.service.as_str());
-    let done = checkout_keeping(&repository.path, &plan.commit, &folder, &KEPT)
-        .await
-        .map_err(|e| e.to_string())?;
-    let text = std::fs::read_to_string(folder.join("trimtab.yaml"))
+    let workspace = loop {
+        let given = world
+            .workspaces
+            .of(repository, plan, |run| is_building(world, run))
+            .await?;
+        match given {
+            Some(workspace) => break workspace,
+            // The stage's own deadline bounds the wait.
+            None => tokio::time::sleep(FOLDER_PAUSE).await,
+        }
+    };
+    let text = std::fs::read_to_string(workspace.folder.join("trimtab.yaml"))
         .map_err(|error| format!("failed to read trimtab.yaml of {}: {error}", plan.commit))?;
     let project = blueprint::parse(&text)?;
-    let branch = world
-        .dir
-        .join("workspaces")
-        .join(format!("{}.protected", plan.service));
-    checkout_keeping(&repository.path, &repository.branch, &branch, &[])
-        .await
-        .map_err(|e| e.to_string())?;
-    let protected = std::fs::read_to_string(branch.join("trimtab.yaml"))
-        .map_err(|error| format!("failed to read trimtab.yaml of {}: {error}", repository.branch))?;
-    let protected = blueprint::parse(&protected)?;
+    let protected = world.protected(repository).await?;
     Ok(Checkout {
-        folder,
+        workspace,
         text,
-        title: done.title,
-        author: done.author,
         project,
         protected,
     })
+}
+
+/// Whether a run may still want its folder: until the last gate of staging.
+fn is_building(world: &World, run: &RunId) -> bool {
+    let run = world.machines().runs.get(run.as_str());
+    run.and_then(|run| run.state.stage())
+        .is_some_and(|stage| stage < Stage::Approval)
 }
 
 async fn record(world: &World, plan: &Plan, state: &State, attempt: u32) -> Event {
@@ -227,8 +227,8 @@ async fn packed(world: &World, plan: &Plan, state: &State) -> Result<Release, St
         service: plan.service.clone(),
         run: plan.run.clone(),
         commit: plan.commit.clone(),
-        title: checkout.title.clone(),
-        author: checkout.author.clone(),
+        title: checkout.workspace.title.clone(),
+        author: checkout.workspace.author.clone(),
         paths: checkout.project.pipeline.artifact.paths.clone(),
         inputs: BTreeMap::new(),
         steps: state
@@ -248,7 +248,7 @@ async fn packed(world: &World, plan: &Plan, state: &State) -> Result<Release, St
     let paths = &checkout.project.pipeline.artifact.paths;
     let info = world
         .artifacts
-        .pack(&checkout.folder, paths, &provenance)
+        .pack(&checkout.workspace.folder, paths, &provenance)
         .await
         .map_err(|e| e.to_string())?;
     let made = world
@@ -257,7 +257,7 @@ async fn packed(world: &World, plan: &Plan, state: &State) -> Result<Release, St
             id,
             service: plan.service.clone(),
             commit: plan.commit.clone(),
-            title: checkout.title.clone(),
+            title: checkout.workspace.title.clone(),
             artifact: info.digest.clone(),
             created_at: clock::now(),
         });

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use trimtab_model::{Actor, Role, RunId, ServiceName};
 use trimtab_pipeline::Plan;
-use trimtab_runner::checkout_keeping;
 
 use crate::blueprint;
 use crate::clock;
@@ -22,30 +21,15 @@ pub async fn start(
     let repository = world.repository(service).ok_or_else(|| {
         format!("no repository of {service} is known; add it to `repositories` in trimtab-server.yaml")
     })?;
-    let workspaces = world.dir.join("workspaces");
-    let asked = workspaces.join(format!("{service}.asked"));
-    let laid_out = checkout_keeping(&repository.path, commit, &asked, &[])
-        .await
-        .map_err(|e| e.to_string())?;
-    let read = |folder: &std::path::Path| {
-        std::fs::read_to_string(folder.join("trimtab.yaml"))
-            .map_err(|error| {
-                format!("failed to read trimtab.yaml of {commit}: {error}; add one (`trimtab init`)")
-            })
-            .and_then(|text| blueprint::parse(&text))
-    };
-    let project = read(&asked)?;
+    let (asked, text) = world.workspaces.project_file(repository, commit).await?;
+    let project = blueprint::parse(&text)?;
     if project.service != *service {
         return Err(format!(
             "trimtab.yaml: service: {} is not {service}; correct the name",
             project.service
         ));
     }
-    let protected_folder = workspaces.join(format!("{service}.protected"));
-    checkout_keeping(&repository.path, &repository.branch, &protected_folder, &[])
-        .await
-        .map_err(|error| error.to_string())?;
-    let protected = read(&protected_folder)?;
+    let protected = world.protected(repository).await?;
     let approver = protected
         .staging
         .as_ref()
@@ -55,8 +39,8 @@ pub async fn start(
     let made = world.machines().runs.create(by, |number| Plan {
         run: run_id(number),
         service: service.clone(),
-        commit: laid_out.commit,
-        title: laid_out.title,
+        commit: asked.commit,
+        title: asked.title,
         started_at: clock::now(),
         staging: environment(STAGING),
         production: environment(PRODUCTION),

@@ -163,6 +163,10 @@ pub(crate) async fn back_from(
                 .stop(release, environment, grace)
                 .await
                 .map_err(|error| error.to_string())?;
+            if let Some(rollout) = world.deployed_by(service, environment, release) {
+                let gone = world.releases.withdraw(release, &rollout, Actor::trimtab());
+                gone.await.map_err(|error| error.to_string())?;
+            }
             Ok(RolloutOutcome::Deployed)
         }
     }

@@ -21,6 +21,7 @@ use crate::host::{Host, Snapshot, number_of};
 use crate::machines::{Incidents, Rollouts, Runs};
 use crate::releases::{Recorded, Releases};
 use crate::traffic::{Entrance, Traffic};
+use crate::workspaces::Workspaces;
 
 /// A local repository that is built from.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub struct World {
     pub outbox: Outbox,
     /// Verdicts and recordings.
     pub evidence: Evidence,
+    /// Where runs are built.
+    pub workspaces: Workspaces,
     /// Repositories.
     pub repositories: Vec<Repository>,
     /// What was learned.
@@ -93,6 +96,15 @@ impl World {
             .find(|repository| repository.service == *service)
     }
 
+    /// The project file of a repository's protected branch: gates and approvers are its.
+    pub(crate) async fn protected(&self, repository: &Repository) -> Result<Project, String> {
+        let (_, text) = self
+            .workspaces
+            .project_file(repository, &repository.branch)
+            .await?;
+        blueprint::parse(&text)
+    }
+
     /// A release with its parsed project file.
     pub fn release(&self, id: &ReleaseId) -> Result<(Recorded, Project), FleetError> {
         let recorded = self
@@ -111,8 +123,27 @@ impl World {
         self.rollouts_of(service, environment)
             .into_iter()
             .rev()
-            .find(|rollout| rollout.state.end() == Some(&trimtab_rollout::End::Deployed))
+            .find(|rollout| self.deployed(rollout))
             .map(|rollout| rollout.plan.candidate.clone())
+    }
+
+    /// The rollout by which a release came to serve an environment.
+    pub(crate) fn deployed_by(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+    ) -> Option<trimtab_model::RolloutId> {
+        self.rollouts_of(service, environment)
+            .into_iter()
+            .rev()
+            .find(|rollout| rollout.plan.candidate == *release && self.deployed(rollout))
+            .map(|rollout| rollout.plan.rollout.clone())
+    }
+
+    fn deployed(&self, rollout: &Snapshot<Rollouts>) -> bool {
+        rollout.state.end() == Some(&trimtab_rollout::End::Deployed)
+            && !self.releases.is_withdrawn(&rollout.plan.rollout)
     }
 
     /// The newest release that was deployed to an environment before `release` and is not known bad.
@@ -126,7 +157,7 @@ impl World {
         let mut deployed: Vec<ReleaseId> = self
             .rollouts_of(service, environment)
             .into_iter()
-            .filter(|rollout| rollout.state.end() == Some(&trimtab_rollout::End::Deployed))
+            .filter(|rollout| self.deployed(rollout))
             .map(|rollout| rollout.plan.candidate.clone())
             .filter(|other| number_of(&other.as_str().replace("-r", "-")) < number)
             .collect();
