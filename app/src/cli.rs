@@ -79,6 +79,25 @@ pub(crate) struct Logs {
     pub text: Option<String>,
 }
 
+/// What to do about a repository's hook.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HookCommand {
+    /// Have a bare git repository on this machine tell of each push.
+    Install {
+        /// The repository.
+        repository: PathBuf,
+        /// The service it holds.
+        #[arg(long)]
+        service: String,
+    },
+    /// Called by git after a push.
+    #[command(hide = true)]
+    PostReceive {
+        /// The service.
+        service: String,
+    },
+}
+
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -207,6 +226,9 @@ pub(crate) enum Command {
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Have a git repository tell of pushes.
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Check the server and what it depends on.
     Doctor,
 }

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod client;
+pub(crate) mod hook;
 mod incidents;
 mod init;
 mod print;
@@ -10,7 +11,7 @@ mod signals;
 
 use anyhow::Result;
 
-use crate::cli::{Cli, Command, Output};
+use crate::cli::{Cli, Command, HookCommand, Output};
 use client::Client;
 use print::Printer;
 
@@ -21,6 +22,11 @@ use print::Printer;
 pub(crate) async fn run(cli: Cli) -> Result<bool> {
     if let Command::Init { service, dir } = &cli.command {
         return init::init(service, dir);
+    }
+    if let Command::Hook(HookCommand::Install { repository, service }) = &cli.command {
+        let hook = hook::install(repository, service, &cli.url, cli.token.as_deref())?;
+        println!("wrote {}\nnext: push to it", hook.display());
+        return Ok(true);
     }
     let client = Client::new(&cli.url, cli.token)?;
     let out = Printer::new(cli.output == Output::Json);
@@ -46,11 +52,13 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         Command::Explain { incident } => incidents::explain(&client, &out, &incident).await,
         Command::Postmortem { incident } => incidents::postmortem(&client, &out, &incident).await,
         Command::Token(command) => access::token(&client, &out, command).await,
+        Command::Hook(HookCommand::PostReceive { service }) => hook::post_receive(&client, &service).await,
         Command::Doctor => access::doctor(&client, &out).await,
         Command::Serve { .. }
         | Command::Proxy(_)
         | Command::Shim(_)
         | Command::Demo { .. }
+        | Command::Hook(HookCommand::Install { .. })
         | Command::Init { .. } => anyhow::bail!("failed to dispatch: this command needs no server"),
     }
 }

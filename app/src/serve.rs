@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use trimtab_control::control::{Control, Options};
+use trimtab_control::control::{Control, ControlError, Options};
 use trimtab_control::identity::key_file;
 use trimtab_model::Role;
 use trimtab_web::{OneTimeCodes, TokenHash, WebConfig};
@@ -44,7 +44,11 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         repositories: settings::repositories(&server, &data),
         receivers: settings::receivers(&server)?,
     };
-    let control = Control::start(options).await?;
+    // Its words hold those of its cause already; the chain would say them twice.
+    let control = Control::start(options).await.map_err(|error| match error {
+        ControlError::Proxy(_) => anyhow::anyhow!("{error} (`traffic` in trimtab-server.yaml)"),
+        _ => anyhow::anyhow!("{error}"),
+    })?;
     let backend = AppBackend::open(Arc::clone(&control.world)).await?;
     admin_token(&backend, &data).await?;
     let codes = Arc::new(OneTimeCodes::new());

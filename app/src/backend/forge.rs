@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use trimtab_api::{
-    Done, Fault, GitHook, GitHookKind, MergeRequest, MergeRequestState, NewFeedback, Principal, Review,
+    Done, Fault, FaultCode, GitHook, GitHookKind, MergeRequest, MergeRequestState, NewFeedback, Principal,
+    Review, ReviewVerdict,
 };
 use trimtab_control::clock;
 use trimtab_control::world::PRODUCTION;
-use trimtab_model::Actor;
+use trimtab_model::{Actor, Role};
 use trimtab_telemetry::{Labels, METRIC_NAME, Sample};
 
 use super::commands::service_name;
@@ -47,11 +48,19 @@ impl AppBackend {
         let service = service_name(&hook.service)?;
         let repository = self.world.repository(&service);
         let repository = repository.ok_or_else(|| Fault::not_found("service", &hook.service))?;
-        let who = if hook.actor.is_empty() {
-            actor(by)
-        } else {
-            Actor(hook.actor.clone())
+        let hook = GitHook {
+            actor: speaker(by, &hook.actor)?,
+            ..hook
         };
+        let who = Actor(hook.actor.clone());
+        if let GitHookKind::Review {
+            merge_request,
+            verdict: ReviewVerdict::Approved,
+            ..
+        } = &hook.what
+        {
+            self.refuse_own_work(&hook.service, merge_request, &who).await?;
+        }
         let kind = match &hook.what {
             GitHookKind::Push { .. } => "forge.push",
             GitHookKind::MergeRequest { .. } => "forge.merge_request",
@@ -74,6 +83,22 @@ impl AppBackend {
             id: None,
             link: None,
         })
+    }
+
+    /// Nobody approves what they wrote: a review is by another identity (A.D4).
+    async fn refuse_own_work(&self, service: &str, id: &str, who: &Actor) -> Result<(), Fault> {
+        let all = self.merge_request_list().await?;
+        let own = all
+            .iter()
+            .any(|request| request.id == id && request.service == service && request.author == who.0);
+        if own {
+            return Err(Fault::new(
+                FaultCode::Forbidden,
+                format!("{who} opened merge request {id} and cannot approve it"),
+                "ask somebody else for a review",
+            ));
+        }
+        Ok(())
     }
 
     pub(super) async fn merge_request_list(&self) -> Result<Vec<MergeRequest>, Fault> {
@@ -130,6 +155,22 @@ impl AppBackend {
             link: None,
         })
     }
+}
+
+/// Whom a hook speaks for. A forge's own token, which needs the role operator, is believed about its users; any
+/// other speaks for its holder alone.
+fn speaker(by: &Principal, claimed: &str) -> Result<String, Fault> {
+    if claimed.is_empty() || claimed == by.name {
+        return Ok(by.name.clone());
+    }
+    if by.role < Role::Operator {
+        return Err(Fault::new(
+            FaultCode::Forbidden,
+            format!("the token of {} does not speak for {claimed}", by.name),
+            "leave `actor` empty, or give the forge a token with the role operator",
+        ));
+    }
+    Ok(claimed.to_owned())
 }
 
 fn note(all: &mut Vec<MergeRequest>, hook: GitHook, at: trimtab_model::Timestamp) {

@@ -63,6 +63,12 @@ impl Place {
         format!("http://127.0.0.1:{}", self.listen)
     }
 
+    /// Has the bare repository tell the server of each push, as a forge would.
+    pub(super) fn tell_of_pushes(&self, token: &str) -> Result<()> {
+        crate::commands::hook::install(&self.root.join("blocks.git"), "blocks", &self.url(), Some(token))?;
+        Ok(())
+    }
+
     async fn repository(&self, example: &Path) -> Result<()> {
         std::fs::create_dir_all(&self.work)?;
         git(&self.root, &["init", "-q", "--bare", "-b", "main", "blocks.git"]).await?;
@@ -146,6 +152,7 @@ async fn git(dir: &Path, words: &[&str]) -> Result<String> {
         .args(["-c", "user.name=dev", "-c", "user.email=dev@example.com"])
         .args(["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"])
         .args(words)
+        .env("TRIMTAB_ACTOR", "dev")
         .current_dir(dir)
         .output()
         .await
