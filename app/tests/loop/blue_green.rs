@@ -82,7 +82,13 @@ async fn green_that_is_unhealthy_after_the_switch_is_switched_back() {
         "{}",
         rollout.describe()
     );
-    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    // Until traffic is back, green's users get the proxy's word that it is not well.
+    let seen = load.stop().await;
+    assert!(
+        seen.failures.iter().all(|failure| failure.starts_with("503")),
+        "{seen:?}"
+    );
+    assert!(seen.failures.len() < 90, "{seen:?}");
     assert_eq!(house.stable(USERS).as_deref(), Some("notes-r1"));
     assert_eq!(house.instances(USERS).await, ["notes-r1-production-1"]);
     house
@@ -127,7 +133,7 @@ async fn green_with_anomalies_is_rolled_back_and_the_team_is_alerted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_green_that_breaks_is_seen_and_mended_by_hand() {
+async fn green_that_is_well_again_off_traffic_is_cleared_and_goes_on() {
     let project = Project::without_staging().production("watch", "30s");
     let house = with_blue(&project).await;
     house.place.break_instances("fail=0.5 path=/work of=notes-r2");
@@ -139,7 +145,33 @@ async fn a_running_green_that_breaks_is_seen_and_mended_by_hand() {
     })
     .await;
     house.place.mend_instances();
-    house.ended(&run).await;
+    let state = house.ended(&run).await;
+    let end = (state.describe(), house.rollout(USERS));
+    assert_eq!(state.end(), Some(&trimtab_pipeline::End::Deployed), "{end:?}");
+    assert_eq!(house.stable(USERS).as_deref(), Some("notes-r2"));
     load.stop().await;
+    house.stop().await;
+}
+
+/// Nobody asks for anything, so no verdict can tell: health is looked at through the whole watch.
+#[tokio::test(flavor = "multi_thread")]
+async fn green_that_sickens_unseen_during_the_watch_is_switched_back() {
+    let project = Project::without_staging().production("watch", "60s");
+    let house = with_blue(&project).await;
+    house.commit(&project, "Run out of memory later");
+    let run = house.run().await;
+    until("the watch", || {
+        matches!(house.rollout(USERS).phase, Phase::Watching { .. }).then_some(())
+    })
+    .await;
+    house.place.break_instances("unready of=notes-r2");
+    let (_, reason) = failure(&house.ended(&run).await);
+    assert!(reason.contains("index not loaded"), "{reason}");
+    assert_eq!(house.stable(USERS).as_deref(), Some("notes-r1"));
+    assert_eq!(house.instances(USERS).await, ["notes-r1-production-1"]);
+    house
+        .inbox
+        .wait(&[SLACK, EMAIL, WEBHOOK], "notes-r2 was rolled back")
+        .await;
     house.stop().await;
 }

@@ -4,6 +4,7 @@ mod inbox;
 mod load;
 mod place;
 mod project;
+mod server;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +17,9 @@ use trimtab_pipeline::{End, Event, Phase, Stage, State};
 
 pub(crate) use inbox::{EMAIL, Inbox, SLACK, SMS, WEBHOOK};
 pub(crate) use load::Load;
-pub(crate) use place::Place;
+pub(crate) use place::{Place, git};
 pub(crate) use project::{Project, SERVICE};
+pub(crate) use server::{Server, kill};
 
 /// Longest wait for anything: machines that run tests are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

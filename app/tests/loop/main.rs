@@ -5,7 +5,10 @@
 //! serve`), users' load that counts for itself, and receivers of all four channels.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod bad_input;
 mod blue_green;
+mod crash;
+mod forge;
 mod house;
 mod pipeline;
 mod story;

@@ -62,6 +62,17 @@ async fn each_failing_step_is_told_and_ends_the_run() {
             .await;
         house.inbox.wait(&[WEBHOOK], said).await;
     }
+    house.commit(
+        &good
+            .clone()
+            .stage("unit", "rm -r bin")
+            .stage("integration", "true")
+            .stage("e2e", "true"),
+        "Leave nothing to pack",
+    );
+    let (at, reason) = failure(&house.ship().await);
+    assert_eq!(at, Stage::Artifact);
+    assert!(reason.contains("bin"), "{reason}");
     assert_eq!((house.stable("staging"), house.stable(USERS)), (None, None));
     house.stop().await;
 }
@@ -141,5 +152,35 @@ async fn a_first_release_that_fails_a_gate_leaves_staging_empty() {
         .inbox
         .wait(&[SLACK, EMAIL, WEBHOOK], "was rolled back from staging")
         .await;
+    assert_eq!(house.stable("staging"), None);
+    house.commit(&Project::default(), "Mend it");
+    assert_eq!(house.deploy().await, "notes-r2");
+    house.stop().await;
+}
+
+/// Two runs of one service at once: each has a folder of its own, and ships what its own commit holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_overlap_do_not_share_a_folder() {
+    let slow = Project::without_staging().stage(
+        "unit",
+        "while test -e \"$PWD/../../../hold\"; do sleep 0.05; done; cp trimtab.yaml bin/",
+    );
+    let house = House::start(&slow.with("slow=1")).await;
+    let hold = house.place.root().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let first = house.run().await;
+    house.at_stage(&first, Stage::Unit).await;
+    house.commit(&slow.with("slow=2"), "Again");
+    let second = house.run().await;
+    house.at_stage(&second, Stage::Unit).await;
+    std::fs::remove_file(hold).unwrap();
+    for (run, faults) in [(first, "slow=1"), (second, "slow=2")] {
+        let release = house.ended(&run).await.release.unwrap();
+        let digest = house.world.releases.get(&release).unwrap().release.artifact;
+        let unpacked = house.place.root().join(format!("unpacked-{run}"));
+        house.world.artifacts.unpack(&digest, &unpacked).await.unwrap();
+        let text = std::fs::read_to_string(unpacked.join("bin/trimtab.yaml")).unwrap();
+        assert!(text.contains(faults), "{run}: {text}");
+    }
     house.stop().await;
 }

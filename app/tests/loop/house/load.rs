@@ -34,6 +34,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// How many users there are, each with one request under way at most.
+    pub(crate) const CONNECTIONS: usize = CONNECTIONS as usize;
+
     /// So many requests a second to a path, until stopped.
     pub(crate) fn start(address: SocketAddr, rate: u32, path: &'static str) -> Load {
         let seen = Arc::new(Mutex::new(Seen::default()));

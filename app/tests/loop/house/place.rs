@@ -23,12 +23,25 @@ impl Place {
     /// A new folder with an empty repository.
     pub(crate) fn make() -> Place {
         let place = Place {
-            traffic: free_port(),
+            traffic: Place::free_port(),
             folder: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir(place.repository()).unwrap();
         git(&place.repository(), &["init", "-q", "-b", "main"]);
         place
+    }
+
+    /// A port that nothing listens on, and that no other test of this process gets.
+    pub(crate) fn free_port() -> u16 {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let seed = u16::try_from(std::process::id() % 997).unwrap_or(0) * 12;
+        loop {
+            let at = seed.wrapping_add(NEXT.fetch_add(1, Relaxed));
+            let port = PORTS.start + at % (PORTS.end - PORTS.start);
+            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
     }
 
     /// The folder.
@@ -134,17 +147,4 @@ pub(crate) fn git(dir: &Path, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A port that nothing listens on, and that no other test of this process gets.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let seed = u16::try_from(std::process::id() % 997).unwrap_or(0) * 12;
-    loop {
-        let at = seed.wrapping_add(NEXT.fetch_add(1, Relaxed));
-        let port = PORTS.start + at % (PORTS.end - PORTS.start);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -35,30 +35,30 @@ fn fields(all: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 impl Default for Project {
     fn default() -> Self {
         let program = env!("CARGO_BIN_EXE_trimtab-test-service");
-        let build = format!("mkdir -p target && cp '{program}' target/service");
+        let build = format!("mkdir -p bin && cp '{program}' bin/service");
         Project {
             faults: "",
             pipeline: fields(&[
                 ("install", "test -f trimtab.yaml"),
                 ("build", &build),
-                ("unit", "test -x target/service"),
-                ("integration", "test -x target/service"),
-                ("e2e", "test -x target/service"),
+                ("unit", "test -x bin/service"),
+                ("integration", "test -x bin/service"),
+                ("e2e", "test -x bin/service"),
             ]),
             staging: fields(&[
-                ("smoke", "./target/service check $TARGET_URL/smoke 1 5000"),
+                ("smoke", "./bin/service check $TARGET_URL/smoke 1 5000"),
                 (
                     "integration",
-                    "./target/service check $TARGET_URL/integration 2 5000",
+                    "./bin/service check $TARGET_URL/integration 2 5000",
                 ),
                 (
                     "performance",
-                    "./target/service check $TARGET_URL/performance 10 2000",
+                    "./bin/service check $TARGET_URL/performance 10 2000",
                 ),
             ]),
             production: fields(&[
                 ("strategy", "blue-green"),
-                ("test", "./target/service check $TARGET_URL/preview 1 5000"),
+                ("test", "./bin/service check $TARGET_URL/preview 1 5000"),
                 ("holdback", "5%"),
                 ("watch", "1500ms"),
                 ("drain", "2s"),
@@ -69,7 +69,7 @@ impl Default for Project {
             health: "{path: /health, interval: 100ms, timeout: 2s, healthy_after: 1, unhealthy_after: 2, \
                      start_timeout: 30s}"
                 .to_owned(),
-            command: "./target/service".to_owned(),
+            command: "./bin/service".to_owned(),
             instances: 1,
             more: String::new(),
         }
@@ -115,7 +115,7 @@ impl Project {
     pub(crate) fn yaml(&self, faults_file: &Path) -> String {
         let mut text = format!("service: {SERVICE}\npipeline:\n");
         block(&mut text, &self.pipeline);
-        text.push_str("  artifact: {paths: [target, trimtab.yaml]}\n");
+        text.push_str("  artifact: {paths: [bin, trimtab.yaml]}\n");
         let (command, instances, health) = (&self.command, self.instances, &self.health);
         let _ = write!(
             text,
