@@ -72,6 +72,20 @@ impl Decoder {
         matches!(self.state, State::UntilClose | State::End)
     }
 
+    /// Takes all of `buffer` as body, if that is what it is, so that it need not be copied: true if
+    /// it is to be passed on as it stands.
+    pub(crate) fn takes_whole(&mut self, buffer: &BytesMut) -> bool {
+        match self.state {
+            State::Bytes(left) if buffer.len() as u64 <= left => {
+                let left = left - buffer.len() as u64;
+                self.state = if left == 0 { State::End } else { State::Bytes(left) };
+                true
+            }
+            State::UntilClose => true,
+            _ => false,
+        }
+    }
+
     /// The next piece of what `buffer` holds.
     pub(crate) fn decode(&mut self, buffer: &mut BytesMut) -> Decoded {
         loop {

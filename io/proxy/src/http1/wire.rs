@@ -9,8 +9,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-/// Bytes of free room made for each read.
+/// Bytes of free room made for a read: at first, and once reads fill it.
 const READ_BYTES: usize = 8 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Largest buffer kept while nothing is under way.
+const IDLE_BYTES_MAX: usize = 16 * 1024;
 
 /// A byte stream, what was read from it and not yet used, and what is to be written to it.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(crate) struct Wire<S> {
     pub(crate) input: BytesMut,
     /// To be written.
     pub(crate) output: BytesMut,
+    read_bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -29,14 +33,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             io,
             input: BytesMut::new(),
             output: BytesMut::new(),
+            read_bytes: READ_BYTES,
+        }
+    }
+
+    /// Lets go of buffers that a large body has made large.
+    pub(crate) fn rest(&mut self) {
+        self.read_bytes = READ_BYTES;
+        for buffer in [&mut self.input, &mut self.output] {
+            if buffer.is_empty() && buffer.capacity() > IDLE_BYTES_MAX {
+                *buffer = BytesMut::new();
+            }
         }
     }
 
     /// Reads what is there into `input`; 0 means the other side has finished.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(READ_BYTES);
+        self.input.reserve(self.read_bytes);
         // Stateless, so that a future made for one poll loses nothing.
-        pin!(self.io.read_buf(&mut self.input)).poll(cx)
+        let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx))?;
+        if read >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
+        }
+        Poll::Ready(Ok(read))
     }
 
     /// Writes `output` until it is empty.

@@ -129,7 +129,7 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
             Next::End => After::Close,
         };
         match after {
-            After::Keep => {}
+            After::Keep => connection.wire.rest(),
             After::Linger => return connection.linger().await,
             After::Close => return,
         }

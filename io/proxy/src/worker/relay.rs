@@ -148,6 +148,11 @@ impl<S: ClientIo> Relay<'_, '_, S> {
 
     /// Moves what was read into the client's buffer, as far as it may fill.
     fn decode(&mut self) -> Option<Relayed> {
+        let input = &mut self.answer.upstream.wire.input;
+        let can_swap = !self.chunked && !self.ended && !input.is_empty();
+        if can_swap && self.client.wire.output.is_empty() && self.decoder.takes_whole(input) {
+            std::mem::swap(input, &mut self.client.wire.output);
+        }
         while !self.ended && self.client.wire.output.len() < BUFFERED_MAX {
             match self.decoder.decode(&mut self.answer.upstream.wire.input) {
                 Decoded::Piece(piece) if self.chunked => encode_chunk(&mut self.client.wire.output, &piece),

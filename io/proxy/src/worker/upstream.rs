@@ -77,13 +77,14 @@ impl Upstream {
     /// Gives the connection back for the next request, if nothing is left on it.
     pub(super) fn release(self) {
         let Upstream {
-            wire,
+            mut wire,
             endpoint,
             lease,
             ..
         } = self;
         drop(lease);
         if wire.input.is_empty() && wire.output.is_empty() {
+            wire.rest();
             endpoint.keep_idle(wire);
         }
     }
