@@ -95,6 +95,14 @@ impl RequestHead {
         &self.target[..end]
     }
 
+    /// Whether this is a protocol that the client offered to switch to.
+    pub(crate) fn offers(&self, protocol: Option<&Bytes>) -> bool {
+        let (Some(offered), Some(protocol)) = (&self.upgrade, protocol) else {
+            return false;
+        };
+        tokens(offered).any(|token| token.eq_ignore_ascii_case(protocol))
+    }
+
     /// Whether sending it twice is the same as sending it once, and there is no body to lose.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.body == BodyLength::Empty && self.upgrade.is_none() && self.method.is_idempotent()
@@ -269,7 +277,9 @@ fn read_headers(
     };
     head.keep_alive = !framing.close && (!head.is_http10 || framing.keep_alive);
     if framing.wants_upgrade && !head.is_http10 {
-        head.upgrade = framing.upgrade.map(|value| raw.slice_ref(value));
+        // An instance that took up HTTP/2 would serve requests that nobody routes or counts.
+        let wanted = framing.upgrade.filter(|value| !tokens(value).any(is_http));
+        head.upgrade = wanted.map(|value| raw.slice_ref(value));
     }
     head.headers.reserve(raw.len() + 256);
     let start = raw.as_ptr() as usize;
@@ -298,6 +308,13 @@ fn read_headers(
         head.headers.extend_from_slice(b"\r\n");
     }
     Ok(())
+}
+
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    [&b"h2c"[..], b"h2", b"http", b"tls"]
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other))
 }
 
 fn is_read_here(name: &[u8]) -> bool {
@@ -330,7 +347,18 @@ pub(crate) fn request_from_http(
         .uri
         .authority()
         .map(|authority| authority.as_str().as_bytes());
-    let host = authority.or_else(|| parts.headers.get(http::header::HOST).map(|host| host.as_bytes()));
+    let mut hosts = parts
+        .headers
+        .get_all(http::header::HOST)
+        .iter()
+        .map(|host| host.as_bytes());
+    let named = hosts.next();
+    // RFC 9113 §8.3.1: the two must agree, or two readers would see two requests.
+    let contradicts = |host: &[u8]| authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host));
+    if hosts.next().is_some() || named.is_some_and(contradicts) {
+        return Err(bad("Host contradicts :authority, or there are two"));
+    }
+    let host = authority.or(named);
     head.host = Bytes::copy_from_slice(host.filter(|host| is_host(host)).ok_or(bad("there is no host"))?);
     let length = parts
         .headers

@@ -214,10 +214,13 @@ impl<S: ClientIo> Connection<'_, S> {
         )
         .await
         {
-            Ok(answer) if answer.head.status == 101 => match &head.upgrade {
-                Some(_) => self.tunnel(answer, exchange).await,
-                None => self.fail(exchange, &head, 502, "unasked_upgrade", false).await,
-            },
+            Ok(answer) if answer.head.status == 101 => {
+                if head.offers(answer.head.upgrade.as_ref()) {
+                    self.tunnel(answer, exchange).await
+                } else {
+                    self.fail(exchange, &head, 502, "unasked_upgrade", false).await
+                }
+            }
             Ok(answer) => {
                 let decoder = client.decoder;
                 self.relay(head, answer, exchange, decoder).await

@@ -111,6 +111,76 @@ async fn a_drained_websocket_gets_1001_and_time_to_say_goodbye() {
     );
 }
 
+/// Uploads in forty pieces over two seconds; the answer.
+async fn upload(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = "POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 40000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..40 {
+        stream.write_all(&[b'u'; 1_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// Reads five megabytes at leisure; how many bytes came.
+async fn download(address: SocketAddr) -> usize {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = b"GET /large/5000000 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let (mut space, mut count) = (vec![0; 200_000], 0);
+    loop {
+        match stream.read(&mut space).await.unwrap() {
+            0 => return count,
+            more => count += more,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planned_changes_break_no_upload_download_or_request() {
+    let (blue, green) = (
+        Instance::start("blocks-r1").await,
+        Instance::start("blocks-r2").await,
+    );
+    let proxy = Proxy::start(|config| config.limits.drain_ms = 60_000).await;
+    let split = |percent: f64| {
+        route(
+            pool("blocks-r1", &[&blue]),
+            Some((pool("blocks-r2", &[&green]), percent)),
+        )
+    };
+    proxy.apply(split(0.0)).await;
+    let load = crate::harness::Load::start(proxy.address, 4, "/x");
+    let changes = async {
+        for round in 0..3 {
+            for percent in [5.0, 50.0, 100.0, 0.0] {
+                proxy.apply(split(percent)).await;
+                load.more(20).await;
+            }
+            if round < 2 {
+                proxy.client.upgrade(program()).await.unwrap();
+            }
+        }
+    };
+    let uploads = futures_util::future::join_all((0..6).map(|_| upload(proxy.address)));
+    let downloads = futures_util::future::join_all((0..6).map(|_| download(proxy.address)));
+    let (uploads, downloads, ()) = tokio::join!(uploads, downloads, changes);
+    for text in uploads {
+        assert!(
+            text.starts_with("HTTP/1.1 200") && text.ends_with(&"u".repeat(40_000)),
+            "{:.300}",
+            text
+        );
+    }
+    assert!(downloads.iter().all(|count| *count > 5_000_000), "{downloads:?}");
+    let (served, failures) = load.stop().await;
+    assert!(served >= 240 && failures.is_empty(), "{served} {failures:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websockets_and_event_streams_leave_a_worker_that_drains() {
     let (address, _closings) = websockets().await;

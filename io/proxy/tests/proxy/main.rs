@@ -10,4 +10,6 @@ mod lifecycle;
 mod policy;
 mod protocols;
 mod refusing;
+mod refusing_h2;
+mod refusing_instances;
 mod sticky;

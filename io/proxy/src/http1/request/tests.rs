@@ -84,6 +84,18 @@ fn ambiguous_and_malformed_heads_are_refused() {
 }
 
 #[test]
+fn no_client_takes_an_instance_to_another_http() {
+    let upgrade = |value: &str| {
+        let text = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: {value}\r\n\r\n");
+        read(&text).unwrap().unwrap().upgrade
+    };
+    assert_eq!(upgrade("websocket").as_deref(), Some(&b"websocket"[..]));
+    for other in ["h2c", "H2C", "websocket, h2c", "TLS/1.0", "HTTP/2.0"] {
+        assert_eq!(upgrade(other), None, "{other}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(70_000));
     assert_eq!(read(&long).unwrap_err().status, 431);
