@@ -13,9 +13,15 @@ pub(crate) enum Output {
     Json,
 }
 
+const AFTER_HELP: &str = "\
+Exit status: 0 done and well; 1 failed, or the answer is no; 2 typed wrong; 3 no server reached;
+4 not allowed; 5 not found; 6 not possible in this state.
+
+A token is taken from --token, TRIMTAB_TOKEN, or keys/admin.token in the data folder (TRIMTAB_DATA, else ./data).";
+
 /// Ships services and keeps them steady.
 #[derive(Debug, Parser)]
-#[command(name = "trimtab", version, propagate_version = true)]
+#[command(name = "trimtab", version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Where the server answers.
     #[arg(
@@ -25,7 +31,7 @@ pub(crate) struct Cli {
         default_value = "http://127.0.0.1:7700"
     )]
     pub url: String,
-    /// The token; else the file keys/admin.token in the data folder is read.
+    /// The token to show to the server.
     #[arg(long, global = true, env = "TRIMTAB_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The form of the answer.
@@ -36,10 +42,10 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
-/// One thing (a run, a rollout) and a comment on it.
+/// One thing (a run, a rollout, an incident) and a comment on it.
 #[derive(Debug, Args)]
 pub(crate) struct About {
-    /// Its id, for example run-3 or rollout-4.
+    /// Its id, for example run-3, rollout-4 or incident-1.
     pub id: String,
     /// Kept in the audit log.
     #[arg(long, short = 'm', default_value = "")]
@@ -72,9 +78,12 @@ pub(crate) struct Logs {
     /// Only of this trace.
     #[arg(long)]
     pub trace: Option<String>,
-    /// At most so many lines.
-    #[arg(long, default_value_t = 200)]
-    pub limit: usize,
+    /// At most so many lines of the past; 200, or 10 with --follow.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Go on printing lines as they come.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
     /// Only lines that contain this text.
     pub text: Option<String>,
 }
@@ -121,9 +130,57 @@ pub(crate) enum TokenCommand {
     },
 }
 
+/// What to do about incidents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IncidentCommand {
+    /// Say that you have seen it.
+    Acknowledge(About),
+    /// Stop automatic actions: you have it.
+    TakeOver(About),
+    /// Say that a fix is in (the comment says which), and have the metrics verified.
+    FixApplied(About),
+    /// Say that it is over.
+    Resolve(About),
+    /// Hold back its notifications for a while.
+    Silence {
+        /// The incident, for example incident-1.
+        id: String,
+        /// Why nobody is to be told; kept in the audit log.
+        #[arg(long, short = 'm')]
+        reason: String,
+        /// How long, in minutes from now.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
+    /// List the silences in force.
+    Silences,
+    /// End a silence before its time.
+    EndSilence {
+        /// The silence, for example silence-1.
+        id: String,
+    },
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show the whole story: ship a good release and a bad one, and watch the bad one be caught.
+    Demo {
+        /// Stop everything at the end, with status 0 only if the bad release was rolled back and the good one serves.
+        #[arg(long)]
+        exit: bool,
+        /// Folder to work in, emptied first if an earlier demo left it; one for each user in the temporary folder when absent.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Write a starter trimtab.yaml and trimtab-server.yaml.
+    Init {
+        /// The service's name; the folder's when absent.
+        service: Option<String>,
+        /// The service's repository, where to write.
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
     /// Run the server.
     Serve {
         /// The data folder.
@@ -139,24 +196,6 @@ pub(crate) enum Command {
     /// The keeper of one instance; started by serve.
     #[command(hide = true)]
     Shim(Raw),
-    /// Show the whole story: ship a good release and a bad one, and watch the bad one be caught.
-    Demo {
-        /// Stop everything at the end and exit 1 unless the bad release was rolled back.
-        #[arg(long)]
-        exit: bool,
-        /// Folder to work in; a temporary one when absent.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Write a starter trimtab.yaml and trimtab-server.yaml.
-    Init {
-        /// The service's name.
-        #[arg(default_value = "my-service")]
-        service: String,
-        /// Where to write.
-        #[arg(long, default_value = ".")]
-        dir: PathBuf,
-    },
     /// Start a pipeline run of a commit.
     Deploy {
         /// The service.
@@ -164,22 +203,32 @@ pub(crate) enum Command {
         /// A commit, branch or tag; the protected branch's head when absent.
         commit: Option<String>,
     },
-    /// Show what is under way.
+    /// Show what is under way and what waits for you.
     Status,
-    /// Follow a rollout until it ends.
+    /// List past and present rollouts, newest first.
+    History {
+        /// Only of this service.
+        service: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Follow a rollout until it ends: a live view on a terminal, lines elsewhere.
     Watch {
-        /// The rollout, for example rollout-4.
-        rollout: String,
+        /// A rollout or a run, for example rollout-4; the newest under way when absent.
+        target: Option<String>,
     },
     /// Answer a run's gate with yes.
     Approve(About),
     /// Answer a run's gate with no.
     Reject(About),
+    /// Stop a run.
+    Cancel(About),
     /// Give a rollout's candidate all traffic now.
     Promote(About),
     /// End a rollout and go back.
     Abort(About),
-    /// Hold a rollout where it stands.
+    /// Hold a rollout where it stands; its guards stay on.
     Pause(About),
     /// Go on with a paused rollout.
     Resume(About),
@@ -197,7 +246,9 @@ pub(crate) enum Command {
         #[arg(long, short = 'm', default_value = "")]
         comment: String,
     },
-    /// Search log lines.
+    /// Let a release that was rolled back be deployed again.
+    LiftQuarantine(About),
+    /// Search log lines, or follow them.
     Logs(Logs),
     /// Evaluate PromQL.
     Query {
@@ -207,11 +258,15 @@ pub(crate) enum Command {
         #[arg(long)]
         time: Option<String>,
     },
-    /// List incidents.
+    /// List incidents, or do something about one.
+    #[command(args_conflicts_with_subcommands = true)]
     Incidents {
         /// Only open ones.
         #[arg(long)]
         open: bool,
+        /// What to do; without it they are listed.
+        #[command(subcommand)]
+        command: Option<IncidentCommand>,
     },
     /// Say why an incident came about and what was done.
     Explain {
@@ -231,4 +286,9 @@ pub(crate) enum Command {
     Hook(HookCommand),
     /// Check the server and what it depends on.
     Doctor,
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
 }

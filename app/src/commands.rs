@@ -5,11 +5,14 @@ pub(crate) mod client;
 pub(crate) mod hook;
 mod incidents;
 mod init;
-mod print;
+pub(crate) mod print;
 mod rollouts;
 mod signals;
+mod status;
+mod watch;
 
 use anyhow::Result;
+use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command, HookCommand, Output};
 use client::Client;
@@ -20,26 +23,39 @@ use print::Printer;
 /// # Errors
 /// When the server does not answer, or answers with a fault.
 pub(crate) async fn run(cli: Cli) -> Result<bool> {
-    if let Command::Init { service, dir } = &cli.command {
-        return init::init(service, dir);
-    }
-    if let Command::Hook(HookCommand::Install { repository, service }) = &cli.command {
-        let hook = hook::install(repository, service, &cli.url, cli.token.as_deref())?;
-        println!("wrote {}\nnext: push to it", hook.display());
-        return Ok(true);
+    let out = Printer::new(cli.output == Output::Json);
+    match &cli.command {
+        Command::Init { service, dir } => return init::init(&out, service.as_deref(), dir),
+        Command::Hook(HookCommand::Install { repository, service }) => {
+            let hook = hook::install(repository, service, &cli.url, cli.token.as_deref())?;
+            if !out.json(&serde_json::json!({ "wrote": hook }))? {
+                out.line(&format!("wrote {}", hook.display()));
+                out.next("push to the repository: what is pushed is told, and its branch starts a run");
+            }
+            return Ok(true);
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "trimtab", &mut std::io::stdout());
+            return Ok(true);
+        }
+        _ => {}
     }
     let client = Client::new(&cli.url, cli.token)?;
-    let out = Printer::new(cli.output == Output::Json);
     match cli.command {
         Command::Deploy { service, commit } => rollouts::deploy(&client, &out, service, commit).await,
-        Command::Status => rollouts::status(&client, &out).await,
-        Command::Watch { rollout } => rollouts::watch(&client, &out, &rollout).await,
+        Command::Status => status::status(&client, &out).await,
+        Command::History { service, limit } => status::history(&client, &out, service, limit).await,
+        Command::Watch { target } => watch::watch(&client, &out, target).await,
         Command::Approve(about) => rollouts::answer(&client, &out, "runs", "approve", about).await,
         Command::Reject(about) => rollouts::answer(&client, &out, "runs", "reject", about).await,
+        Command::Cancel(about) => rollouts::answer(&client, &out, "runs", "cancel", about).await,
         Command::Promote(about) => rollouts::answer(&client, &out, "rollouts", "promote", about).await,
         Command::Abort(about) => rollouts::answer(&client, &out, "rollouts", "abort", about).await,
         Command::Pause(about) => rollouts::answer(&client, &out, "rollouts", "pause", about).await,
         Command::Resume(about) => rollouts::answer(&client, &out, "rollouts", "resume", about).await,
+        Command::LiftQuarantine(about) => {
+            rollouts::answer(&client, &out, "releases", "lift-quarantine", about).await
+        }
         Command::Rollback {
             target,
             release,
@@ -48,16 +64,20 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         } => rollouts::roll_back(&client, &out, target, release, environment, comment).await,
         Command::Logs(query) => signals::logs(&client, &out, query).await,
         Command::Query { query, time } => signals::query(&client, &out, query, time).await,
-        Command::Incidents { open } => incidents::list(&client, &out, open).await,
+        Command::Incidents { open, command } => match command {
+            None => incidents::list(&client, &out, open).await,
+            Some(command) => incidents::act(&client, &out, command).await,
+        },
         Command::Explain { incident } => incidents::explain(&client, &out, &incident).await,
         Command::Postmortem { incident } => incidents::postmortem(&client, &out, &incident).await,
         Command::Token(command) => access::token(&client, &out, command).await,
-        Command::Hook(HookCommand::PostReceive { service }) => hook::post_receive(&client, &service).await,
         Command::Doctor => access::doctor(&client, &out).await,
+        Command::Hook(HookCommand::PostReceive { service }) => hook::post_receive(&client, &service).await,
         Command::Serve { .. }
         | Command::Proxy(_)
         | Command::Shim(_)
         | Command::Demo { .. }
+        | Command::Completions { .. }
         | Command::Hook(HookCommand::Install { .. })
         | Command::Init { .. } => anyhow::bail!("failed to dispatch: this command needs no server"),
     }

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, Output};
+use commands::client::CallError;
+use trimtab_api::{Fault, FaultCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let cli = Cli::parse();
+    let json = cli.output == Output::Json;
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()
@@ -39,15 +42,28 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("trimtab: {error:#}");
-            ExitCode::FAILURE
+            eprintln!("{}", failure(&error, json));
+            ExitCode::from(error.downcast_ref().map_or(1, CallError::status))
         }
     }
 }
 
+/// What went wrong, for people or as the API would say it.
+fn failure(error: &anyhow::Error, json: bool) -> String {
+    if !json {
+        return format!("trimtab: {}", commands::print::clean(&format!("{error:#}")));
+    }
+    let fault = match error.downcast_ref() {
+        Some(CallError::Refused(fault)) => fault.clone(),
+        Some(other) => Fault::new(FaultCode::Unavailable, other.to_string(), ""),
+        None => Fault::new(FaultCode::Invalid, format!("{error:#}"), ""),
+    };
+    serde_json::json!({ "error": fault }).to_string()
+}
+
 async fn dispatch(cli: Cli) -> anyhow::Result<bool> {
     match cli.command {
-        Command::Demo { exit, dir } => demo::run(exit, dir).await,
+        Command::Demo { exit, dir } => demo::run(exit, dir, cli.output == Output::Json).await,
         Command::Serve { data, config } => serve::run(&data, config.as_deref()).await.map(|()| true),
         _ => commands::run(cli).await,
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use trimtab_control::control::{Control, ControlError, Options};
 use trimtab_control::identity::key_file;
@@ -14,7 +15,7 @@ use trimtab_web::{OneTimeCodes, TokenHash, WebConfig};
 
 use crate::backend::AppBackend;
 
-/// Set to stop instances and the proxy too when `serve` is told to end.
+/// Set to stop instances and the proxy too when `serve` is told to end; to `stdin`, to end when standard input does.
 const EPHEMERAL_VARIABLE: &str = "TRIMTAB_EPHEMERAL";
 
 /// Serves until SIGTERM or Ctrl-C. Instances and the proxy live on, unless `TRIMTAB_EPHEMERAL` is set.
@@ -64,13 +65,14 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         // A dropped sender means the same as a word from it.
         let _ = stopped.await;
     }));
-    wait_for_end().await?;
+    let ephemeral = std::env::var_os(EPHEMERAL_VARIABLE);
+    wait_for_end(ephemeral.as_deref() == Some("stdin".as_ref())).await?;
     // The server may have ended by itself; there is nobody to tell then.
     let _ = stop.send(());
     if let Err(error) = served.await? {
         bail!(error);
     }
-    if std::env::var_os(EPHEMERAL_VARIABLE).is_some() {
+    if ephemeral.is_some() {
         control.stop_everything().await;
     } else {
         control.stop().await;
@@ -95,11 +97,21 @@ async fn admin_token(backend: &AppBackend, data: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end() -> Result<()> {
+/// Until SIGTERM or Ctrl-C, or, where asked, until whoever started it is gone: standard input ends then.
+async fn wait_for_end(until_orphaned: bool) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
+    let orphaned = async {
+        let mut said = [0; 64];
+        let mut input = tokio::io::stdin();
+        while until_orphaned && input.read(&mut said).await.is_ok_and(|length| length > 0) {}
+        if !until_orphaned {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = orphaned => {}
     }
     Ok(())
 }

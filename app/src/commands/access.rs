@@ -6,7 +6,7 @@ use trimtab_api as api;
 use trimtab_api::routes::fill;
 
 use super::client::{Client, read};
-use super::print::{Printer, Tone, clean};
+use super::print::{Printer, Tone, ago, clean, now, word};
 use super::rollouts::done;
 use crate::cli::TokenCommand;
 
@@ -23,7 +23,8 @@ pub(super) async fn token(client: &Client, out: &Printer, command: TokenCommand)
             if !out.json(&answer)? {
                 let made: api::TokenCreated = read(&answer)?;
                 out.line(&clean(&made.secret));
-                out.next("keep it now, it is not shown again: export TRIMTAB_TOKEN=…");
+                // The secret alone on standard output, so that scripts can take it.
+                eprintln!("next: keep it now, it is not shown again: export TRIMTAB_TOKEN=…");
             }
             Ok(true)
         }
@@ -36,23 +37,30 @@ pub(super) async fn token(client: &Client, out: &Printer, command: TokenCommand)
         }
         TokenCommand::Revoke { id } => {
             let answer = client.delete(&fill("/api/v1/tokens/{id}", &[&id])).await?;
-            done(out, &answer, "trimtab token list")
+            done(client, out, &answer, "trimtab token list")
         }
     }
 }
 
 fn list(out: &Printer, answer: &Value) -> Result<()> {
+    let now = now();
     let tokens: Vec<api::Token> = read(answer)?;
     let rows: Vec<_> = tokens
         .into_iter()
         .map(|one| {
-            let ends = one
-                .expires_at
-                .map_or_else(|| "no end".to_owned(), |at| format!("until {at}"));
-            vec![one.id, one.name, format!("{:?}", one.role).to_lowercase(), ends]
+            vec![
+                one.id,
+                one.name,
+                word(&one.role),
+                one.last_used_at
+                    .map_or_else(|| "never".to_owned(), |at| ago(now, at)),
+                one.expires_at
+                    .map_or_else(|| "never".to_owned(), |at| ago(now, at)),
+            ]
         })
         .collect();
-    out.table(&rows);
+    out.table(&["ID", "NAME", "ROLE", "USED", "ENDS"], &rows, "no tokens");
+    out.next("trimtab token revoke ID ends one; trimtab token create NAME --role ROLE makes one");
     Ok(())
 }
 

@@ -3,14 +3,62 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use trimtab_api::Fault;
+use trimtab_api::{Fault, FaultCode};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stream that people follow has no end of its own.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longest line of a stream of events.
+const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why the server gave no answer, or a fault for one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// Nothing answers there.
+    #[error(
+        "failed to reach a server at {base}: {reason}\n  \
+         start one with `trimtab serve`, or set TRIMTAB_URL to where it answers"
+    )]
+    Unreachable {
+        /// Where it was looked for.
+        base: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The server says no.
+    #[error("{}{}", .0.message, if .0.mend.is_empty() { String::new() } else { format!("\n  {}", .0.mend) })]
+    Refused(Fault),
+    /// Something answers, and it is not Trimtab.
+    #[error("failed to understand {base}: {what}\n  set TRIMTAB_URL to where `trimtab serve` answers")]
+    Foreign {
+        /// Where.
+        base: String,
+        /// What came.
+        what: String,
+    },
+}
+
+impl CallError {
+    /// The program's exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            CallError::Unreachable { .. } | CallError::Foreign { .. } => 3,
+            CallError::Refused(fault) => match fault.code {
+                FaultCode::Unauthenticated | FaultCode::Forbidden => 4,
+                FaultCode::NotFound => 5,
+                FaultCode::Conflict => 6,
+                _ => 1,
+            },
+        }
+    }
+}
 
 /// Asks one server with one token.
 #[derive(Clone)]
@@ -32,14 +80,17 @@ impl Client {
             .or_else(|| read_token(&data));
         let http = reqwest::Client::builder()
             .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .build()
             .context("failed to make an HTTP client")?;
-        Ok(Client {
-            base: base.trim_end_matches('/').to_owned(),
-            token,
-            http,
-        })
+        let base = base.trim_end_matches('/');
+        let base = if base.contains("://") {
+            base.to_owned()
+        } else {
+            format!("http://{base}")
+        };
+        Ok(Client { base, token, http })
     }
 
     /// What is at a path.
@@ -66,34 +117,109 @@ impl Client {
         self.send(self.http.delete(self.address(path))).await
     }
 
+    /// Server-sent events at a path, as they come.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub(crate) async fn events(&self, path: &str) -> Result<Events> {
+        let request = self.http.get(self.address(path)).timeout(STREAM_TIMEOUT);
+        let answer = self.ask(request).await?;
+        Ok(Events {
+            answer,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Where the server answers.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     fn address(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let answer = self.ask(request).await?;
+        let bytes = answer.bytes().await.context("failed to read the answer")?;
+        serde_json::from_slice(&bytes).map_err(|_| self.foreign("the answer is not JSON"))
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let answer = request.send().await.with_context(|| {
-            format!(
-                "failed to reach {} (is `trimtab serve` running? set TRIMTAB_URL)",
-                self.base
-            )
+        let answer = request.send().await.map_err(|error| CallError::Unreachable {
+            base: self.base.clone(),
+            reason: root_cause(&error),
         })?;
         let status = answer.status();
-        let bytes = answer.bytes().await.context("failed to read the answer")?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .context("failed to read the answer: it is not JSON (does TRIMTAB_URL point to Trimtab?)");
+            return Ok(answer);
         }
-        let hint = match (status.as_u16(), &self.token) {
-            (401, None) => " (set TRIMTAB_TOKEN, or TRIMTAB_DATA to the server's data folder)",
-            _ => "",
-        };
-        match serde_json::from_slice::<Fault>(&bytes) {
-            Ok(fault) => bail!("{fault}{hint}"),
-            Err(_) => bail!("{} answered {status}{hint}", self.base),
+        let bytes = answer.bytes().await.unwrap_or_default();
+        let fault = serde_json::from_slice::<Fault>(&bytes)
+            .map_err(|_| self.foreign(&format!("it answered {status} without a reason")))?;
+        Err(CallError::Refused(self.mended(fault)).into())
+    }
+
+    fn foreign(&self, what: &str) -> anyhow::Error {
+        let what = what.to_owned();
+        let base = self.base.clone();
+        CallError::Foreign { base, what }.into()
+    }
+
+    /// The server cannot know how its caller finds a token.
+    fn mended(&self, mut fault: Fault) -> Fault {
+        if fault.code == FaultCode::Unauthenticated {
+            fault.mend = match self.token {
+                None => "set TRIMTAB_TOKEN, or TRIMTAB_DATA to the server's data folder on this machine",
+                Some(_) => {
+                    "ask an admin for a new one (`trimtab token create NAME --role ROLE`) and set TRIMTAB_TOKEN"
+                }
+            }
+            .to_owned();
+        }
+        fault
+    }
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// A stream of server-sent events.
+pub(crate) struct Events {
+    answer: reqwest::Response,
+    bytes: Vec<u8>,
+}
+
+impl Events {
+    /// The data of the next event; none when the server ended the stream.
+    ///
+    /// # Errors
+    /// When the connection breaks, or a line is longer than anything the server sends.
+    pub(crate) async fn next(&mut self) -> Result<Option<Value>> {
+        loop {
+            while let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.bytes.drain(..=end).collect();
+                // Names of events and keep-alives are of no interest here.
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    return Ok(Some(serde_json::from_slice(data)?));
+                }
+            }
+            if self.bytes.len() > LINE_BYTES_MAX {
+                anyhow::bail!("failed to follow the stream: a line is longer than {LINE_BYTES_MAX} bytes");
+            }
+            match self.answer.chunk().await.context("failed to follow the stream")? {
+                Some(chunk) => self.bytes.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
         }
     }
 }

@@ -1,43 +1,90 @@
 //! The story's chapters, told through the API only.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use trimtab_api as api;
 use trimtab_api::routes::fill;
 
+use super::chapter::Chapter;
+use super::figures::{Moments, flat};
 use super::place::Place;
+use super::progress::Progress;
 use super::receivers::Received;
 use super::traffic::{self, Load};
 use crate::commands::client::{Client, read};
 
-/// Longest time of one run, with its builds.
-const RUN: Duration = Duration::from_secs(15 * 60);
 /// Longest wait for the incident to end after its run.
-const AFTER: Duration = Duration::from_secs(60);
+const AFTER: Duration = Duration::from_secs(90);
 /// How often the server is asked.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// Traffic of the good release before the bad one is begun: what it is compared with.
+const GOOD_TRAFFIC: Duration = Duration::from_secs(5);
 
-/// Tells it; whether the bad release was rolled back and the good one serves.
-pub(super) async fn tell(place: &Place, admin: &Client, received: &Received) -> Result<bool> {
-    let token = |name: &'static str, role: &'static str| async move {
-        let made = admin
-            .post("/api/v1/tokens", &json!({"name": name, "role": role}))
-            .await?;
-        let made: api::TokenCreated = read(&made)?;
-        Client::new(&place.url(), Some(made.secret))
-    };
-    let (dev, qa) = (token("dev", "developer").await?, token("qa", "approver").await?);
-    let lead = token("lead", "developer").await?;
-    let forge = json!({"name": "forge", "role": "operator"});
-    let forge: api::TokenCreated = read(&admin.post("/api/v1/tokens", &forge).await?)?;
-    place.tell_of_pushes(&forge.secret)?;
-    println!("\na good release");
-    let first = ship(place, &dev, &lead, "notebook", "Keep a notebook of blocks").await?;
-    let mut chapter = Chapter::default();
-    let run = chapter.follow(&dev, &qa, &first).await?;
+/// Everybody who acts, each with a token and a role of their own.
+pub(super) struct People {
+    pub(super) dev: Client,
+    lead: Client,
+    pub(super) qa: Client,
+}
+
+impl People {
+    async fn meet(place: &Place, admin: &Client) -> Result<Self> {
+        let token = |name: &'static str, role: &'static str| async move {
+            let made = admin
+                .post("/api/v1/tokens", &json!({"name": name, "role": role}))
+                .await?;
+            anyhow::Ok(read::<api::TokenCreated>(&made)?.secret)
+        };
+        place
+            .repository
+            .tell(&place.url(), &token("forge", "operator").await?)?;
+        let client = |secret| Client::new(&place.url(), Some(secret));
+        Ok(People {
+            dev: client(token("dev", "developer").await?)?,
+            lead: client(token("lead", "developer").await?)?,
+            qa: client(token("qa", "approver").await?)?,
+        })
+    }
+}
+
+/// How the story ended.
+pub(super) struct Ending {
+    /// The bad release was rolled back and the good one serves.
+    pub(super) good: bool,
+    /// One flat object of figures.
+    pub(super) figures: Value,
+    pub(super) incident: Option<String>,
+    /// Users go on asking until this is dropped.
+    pub(super) _load: Load,
+}
+
+/// Tells it.
+pub(super) async fn tell(
+    place: &Place,
+    admin: &Client,
+    received: &Received,
+    progress: &mut Progress,
+) -> Result<Ending> {
+    let begun = Instant::now();
+    let people = People::meet(place, admin).await?;
+    progress.title("1  A good release");
+    let commit = place
+        .repository
+        .begin("notebook", "Keep a notebook of blocks")
+        .await?;
+    let run = ship(
+        place,
+        &people,
+        progress,
+        "notebook",
+        "Keep a notebook of blocks",
+        &commit,
+    )
+    .await?;
+    let mut chapter = Chapter::new(place.traffic);
+    let run = chapter.follow(&people, &run, progress).await?;
     if run.summary.state != api::RunState::Deployed {
         bail!("failed to ship the good release: {}", run.summary.state_text);
     }
@@ -45,189 +92,178 @@ pub(super) async fn tell(place: &Place, admin: &Client, received: &Received) -> 
         .summary
         .release
         .context("failed to learn the good release's name")?;
-    let load = traffic::start(place.traffic)?;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    println!("\na bad release");
-    place.regress("torn-edits").await?;
-    let second = ship(place, &dev, &lead, "torn-edits", "Ignore torn-off edits").await?;
-    let failed_before = load.seen.failed.load(Relaxed);
-    let mut chapter = Chapter::default();
-    let run = chapter.follow(&dev, &qa, &second).await?;
-    let rolled_back = report(&dev, &chapter, &run, &load, failed_before).await?;
-    let serves = serving(&dev, &good).await?;
-    mark(serves, &format!("{good} serves production"));
-    println!("  messages received: {}", received.text());
-    Ok(rolled_back && serves)
-}
+    let load = match chapter.load.take() {
+        Some(load) => load,
+        None => traffic::start(place.traffic, people.dev.clone())?,
+    };
+    tokio::time::sleep(GOOD_TRAFFIC).await;
 
-fn mark(passed: bool, text: &str) {
-    println!("  {} {text}", if passed { "✔" } else { "✘" });
-}
+    progress.title("2  A release with a fault that no test finds");
+    let commit = place
+        .repository
+        .regress("torn-edits", "Ignore torn-off edits")
+        .await?;
+    let run = ship(
+        place,
+        &people,
+        progress,
+        "torn-edits",
+        "Ignore torn-off edits",
+        &commit,
+    )
+    .await?;
+    let mut chapter = Chapter::new(place.traffic);
+    chapter.load = Some(load);
+    let run = chapter.follow(&people, &run, progress).await?;
 
-/// A branch, a merge request, a review by somebody else, a merge; returns the run.
-async fn ship(place: &Place, dev: &Client, lead: &Client, branch: &str, title: &str) -> Result<String> {
-    let commit = place.commit(branch, title).await?;
-    let tell = async |by: &Client, what: serde_json::Value| {
-        let mut body = json!({"service": "blocks", "actor": ""});
-        if let (Some(body), Some(what)) = (body.as_object_mut(), what.as_object()) {
-            body.extend(what.clone());
+    progress.title("3  What came of it");
+    let incident = close(&people.dev, chapter.incident.as_deref(), progress).await?;
+    let rollout = match &chapter.rollout {
+        Some(id) => read(&people.dev.get(&fill("/api/v1/rollouts/{id}", &[id])).await?)?,
+        None => bail!(
+            "failed to bring the bad release to production: {}",
+            run.summary.state_text
+        ),
+    };
+    let moments = Moments::of(&rollout, incident.as_ref());
+    let load = chapter.load.take().context("failed to keep users asking")?;
+    let serves = serving(&people.dev, &good).await?;
+    let rolled_back = moments.rolled_back.is_some();
+    progress.done(
+        rolled_back,
+        &format!("{}: {}", rollout.summary.candidate, rollout.summary.state_text),
+        None,
+    );
+    progress.done(serves, &format!("{good} serves production"), None);
+    if let Some(incident) = &incident {
+        lessons(incident, progress);
+    }
+    let until = moments.rolled_back.unwrap_or(i64::MAX);
+    let between = load.between(moments.first_request.unwrap_or(until), until);
+    let story = begun.elapsed().as_secs_f64();
+    let all = load.counts();
+    for (what, figure) in [
+        ("to the anomaly", moments.text(moments.anomaly)),
+        ("to traffic off it", moments.text(moments.traffic_off)),
+        ("to the rollback finished", moments.text(moments.rolled_back)),
+        (
+            "failed requests until then",
+            format!("{} of {}", between.failed, between.requests),
+        ),
+        (
+            "failed requests in the whole story",
+            format!("{} of {}", all.failed, all.requests),
+        ),
+        ("messages", received.text()),
+        ("the whole story", format!("{story:.1} s")),
+    ] {
+        if what == "to the anomaly" {
+            progress.line("\n  from the bad release's first request");
         }
-        by.post("/api/v1/hooks/git", &body).await
+        progress.line(&format!("  {what:<36} {figure}"));
+    }
+    Ok(Ending {
+        good: rolled_back && serves,
+        figures: serde_json::to_value(flat(&moments, story, between, all))?,
+        incident: chapter.incident,
+        _load: load,
+    })
+}
+
+/// A merge request, a review by somebody else, a merge; the push to main starts the run, which is returned.
+async fn ship(
+    place: &Place,
+    people: &People,
+    progress: &mut Progress,
+    branch: &str,
+    title: &str,
+    commit: &str,
+) -> Result<String> {
+    let hook = |actor: &str, what: Value| {
+        let mut body = json!({"service": "blocks", "actor": actor});
+        if let (Some(body), Value::Object(what)) = (body.as_object_mut(), what) {
+            body.extend(what);
+        }
+        body
     };
     let request = |state: &str, commit: &str| {
         json!({"kind": "merge_request", "id": branch, "title": title, "source": branch, "target": "main",
                "commit": commit, "state": state})
     };
-    tell(dev, request("open", &commit)).await?;
+    let path = "/api/v1/hooks/git";
+    people
+        .dev
+        .post(path, &hook("dev", request("open", commit)))
+        .await?;
+    progress.done(
+        true,
+        &format!("dev pushes {branch} and asks to merge it: {title}"),
+        None,
+    );
     let review =
         json!({"kind": "review", "merge_request": branch, "verdict": "approved", "comment": "Reads well."});
-    tell(lead, review).await?;
-    let merged = place.merge(branch).await?;
-    tell(dev, request("merged", &merged)).await?;
-    mark(
-        true,
-        &format!(
-            "{branch} reviewed by lead and merged as {}",
-            &merged[..10.min(merged.len())]
-        ),
-    );
+    people.lead.post(path, &hook("lead", review)).await?;
+    progress.done(true, "lead reviews it: reads well", None);
+    let merged = place.repository.merge(branch).await?;
+    people
+        .dev
+        .post(path, &hook("dev", request("merged", &merged)))
+        .await?;
     let begun = Instant::now();
     loop {
-        let runs: Vec<api::RunSummary> = read(&dev.get("/api/v1/runs").await?)?;
+        let runs: Vec<api::RunSummary> = read(&people.dev.get("/api/v1/runs").await?)?;
         if let Some(run) = runs.into_iter().find(|run| run.commit == merged) {
+            let short = merged.get(..10).unwrap_or(&merged);
+            progress.done(
+                true,
+                &format!("dev merges it to main as {short}: {} begins", run.id),
+                None,
+            );
             return Ok(run.id);
         }
         if begun.elapsed() > AFTER {
-            bail!("failed to find a run of {merged}: see the server's log");
+            bail!(
+                "failed to find a run of {merged}: the push was not told or not taken\n  see {}",
+                place.log().display()
+            );
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// The number in `rollout-4`: production's rollout has a greater one than staging's.
-fn number(id: &str) -> u64 {
-    id.rsplit('-')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
-}
-
-/// What was seen of one run.
-#[derive(Default)]
-struct Chapter {
-    told: Vec<String>,
-    first_request: Option<Instant>,
-    anomaly: Option<Instant>,
-    traffic_off: Option<Instant>,
-    rolled_back: Option<Instant>,
-    incident: Option<String>,
-}
-
-impl Chapter {
-    async fn follow(&mut self, dev: &Client, qa: &Client, id: &str) -> Result<api::Run> {
-        let begun = Instant::now();
-        let mut approved = false;
-        loop {
-            let run: api::Run = read(&dev.get(&fill("/api/v1/runs/{id}", &[id])).await?)?;
-            self.stages(&run);
-            if run.approval.is_some() && !approved {
-                approved = true;
-                let path = fill("/api/v1/runs/{id}/approve", &[id]);
-                qa.post(&path, &json!({"comment": "Tried in staging."})).await?;
-                mark(true, "approved by qa");
-            }
-            self.look(dev, &run).await?;
-            if run.summary.finished_at.is_some() {
-                return Ok(run);
-            }
-            if begun.elapsed() > RUN {
-                bail!("failed to finish {id} within {} minutes", RUN.as_secs() / 60);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn stages(&mut self, run: &api::Run) {
-        for stage in &run.summary.stages {
-            let ended = match stage.state {
-                api::StageState::Passed => true,
-                api::StageState::Failed | api::StageState::RolledBack => false,
-                _ => continue,
-            };
-            if !self.told.contains(&stage.name) {
-                self.told.push(stage.name.clone());
-                mark(ended, &format!("{}  {}", stage.name, stage.detail));
-            }
-        }
-    }
-
-    /// Remembers when traffic came and went; seen at most `LOOK` late.
-    async fn look(&mut self, dev: &Client, run: &api::Run) -> Result<()> {
-        let Some(id) = run.rollouts.iter().max_by_key(|id| number(id)) else {
-            return Ok(());
-        };
-        // A rollout just begun may not be readable yet: the next look will see it.
-        let Ok(answer) = dev.get(&fill("/api/v1/rollouts/{id}", &[id])).await else {
-            return Ok(());
-        };
-        let rollout: api::Rollout = read(&answer)?;
-        let summary = &rollout.summary;
-        if summary.environment != "production" {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if summary.candidate_percent > 0.0 {
-            self.first_request.get_or_insert(now);
-        } else if self.first_request.is_some() {
-            self.traffic_off.get_or_insert(now);
-        }
-        if let Some(incident) = &summary.incident {
-            self.anomaly.get_or_insert(now);
-            self.incident = Some(incident.clone());
-        }
-        if summary.state == api::RolloutState::RolledBack {
-            self.rolled_back.get_or_insert(now);
-        }
-        Ok(())
-    }
-}
-
-async fn report(dev: &Client, seen: &Chapter, run: &api::Run, load: &Load, before: u64) -> Result<bool> {
-    let since = |at: Option<Instant>| match (seen.first_request, at) {
-        (Some(from), Some(at)) => format!("{:.1} s", at.duration_since(from).as_secs_f64()),
-        _ => "not seen".to_owned(),
-    };
-    let rolled_back = seen.rolled_back.is_some();
-    mark(
-        rolled_back,
-        &format!("bad release rolled back: {}", run.summary.state_text),
-    );
-    println!("  from its first request to the anomaly: {}", since(seen.anomaly));
-    println!("  to traffic off: {}", since(seen.traffic_off));
-    println!("  to rolled back: {}", since(seen.rolled_back));
-    let failed = load.seen.failed.load(Relaxed).saturating_sub(before);
-    println!(
-        "  failed user requests: {failed} of {}",
-        load.seen.requests.load(Relaxed)
-    );
-    let Some(id) = &seen.incident else {
-        mark(false, "no incident was opened");
-        return Ok(rolled_back);
+/// Waits until the incident is over and written up.
+async fn close(dev: &Client, id: Option<&str>, progress: &mut Progress) -> Result<Option<api::Incident>> {
+    let Some(id) = id else {
+        progress.done(false, "no incident was opened", None);
+        return Ok(None);
     };
     let begun = Instant::now();
     loop {
         let incident: api::Incident = read(&dev.get(&fill("/api/v1/incidents/{id}", &[id])).await?)?;
         let over = incident.summary.state == api::IncidentState::Resolved;
         if over || begun.elapsed() > AFTER {
-            mark(over, &format!("{id}: {}", incident.summary.state_text));
-            mark(
-                incident.postmortem.is_some(),
-                &format!("postmortem: trimtab postmortem {id}"),
-            );
-            return Ok(rolled_back);
+            progress.done(over, &format!("{id}: {}", incident.summary.state_text), None);
+            return Ok(Some(incident));
         }
+        progress.under_way(&format!("{id}: {}", incident.summary.state_text));
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn lessons(incident: &api::Incident, progress: &mut Progress) {
+    for cause in &incident.causes {
+        let text = format!("{}. {}  {}", cause.rank, cause.text, cause.figure);
+        progress.done(true, &format!("cause {}", text.trim_end()), None);
+    }
+    if let Some(change) = &incident.learning {
+        let taken = if change.accepted { "learnt" } else { "not learnt" };
+        progress.done(true, &format!("{taken}: {}", change.text), None);
+    }
+    progress.done(
+        incident.postmortem.is_some(),
+        &format!("postmortem of {} written", incident.summary.id),
+        None,
+    );
 }
 
 /// Whether a release is live in the server's own words.

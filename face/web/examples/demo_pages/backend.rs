@@ -136,11 +136,11 @@ impl Backend for Demo {
             version: "0.1.0".into(),
             started_at: now(),
             health: data::health(self.empty),
-            services: vec![],
-            runs: vec![],
-            rollouts: vec![],
-            incidents: vec![],
-            approvals: vec![],
+            services: self.services().await?,
+            runs: self.runs(api::RunQuery::default()).await?,
+            rollouts: self.rollouts(api::RolloutQuery::default()).await?,
+            incidents: self.incidents(api::IncidentQuery::default()).await?,
+            approvals: self.approvals().await?,
         })
     }
     async fn doctor(&self) -> Result<api::Doctor, Fault> {
@@ -182,9 +182,11 @@ impl Backend for Demo {
         })
     }
     async fn rollout(&self, id: &str) -> Result<api::Rollout, Fault> {
-        self.find("rollout", id, stories::rollouts(), |rollout| {
+        let mut found = self.find("rollout", id, stories::rollouts(), |rollout| {
             rollout.summary.id == id
-        })
+        })?;
+        found.summary = self.as_it_stands(found.summary);
+        Ok(found)
     }
     async fn incidents(&self, _: api::IncidentQuery) -> Result<Vec<api::IncidentSummary>, Fault> {
         self.unless_empty(|| {

@@ -1,0 +1,91 @@
+//! Keys of the live view.
+
+use std::io::Read as _;
+
+use tokio::sync::mpsc;
+use trimtab_api::Allowed;
+
+/// Keys kept while the view is busy.
+const KEYS_MAX: usize = 64;
+
+/// What a rollout can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Promote,
+    Abort,
+    Pause,
+    Resume,
+    RollBack,
+}
+
+/// What a key asks for, once confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Press {
+    Act(Verb),
+    Quit,
+}
+
+impl Verb {
+    pub(super) const ALL: [Verb; 5] = [
+        Verb::Promote,
+        Verb::Pause,
+        Verb::Resume,
+        Verb::Abort,
+        Verb::RollBack,
+    ];
+
+    pub(super) fn key(self) -> char {
+        match self {
+            Verb::Promote => 'p',
+            Verb::Abort => 'a',
+            Verb::Pause => 'h',
+            Verb::Resume => 'r',
+            Verb::RollBack => 'b',
+        }
+    }
+
+    /// The last word of its path.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Verb::Promote => "promote",
+            Verb::Abort => "abort",
+            Verb::Pause => "pause",
+            Verb::Resume => "resume",
+            Verb::RollBack => "rollback",
+        }
+    }
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Verb::Promote => "promote",
+            Verb::Abort => "abort",
+            Verb::Pause => "hold",
+            Verb::Resume => "resume",
+            Verb::RollBack => "roll back",
+        }
+    }
+
+    pub(super) fn allowed(self, allowed: Allowed) -> bool {
+        match self {
+            Verb::Promote => allowed.promote,
+            Verb::Abort => allowed.abort,
+            Verb::Pause => allowed.pause,
+            Verb::Resume => allowed.resume,
+            Verb::RollBack => allowed.roll_back,
+        }
+    }
+}
+
+/// Keys as they are pressed. The thread ends with the program: a read of a terminal cannot be called off.
+pub(super) fn listen() -> mpsc::Receiver<char> {
+    let (keys, pressed) = mpsc::channel(KEYS_MAX);
+    std::thread::spawn(move || {
+        for byte in std::io::stdin().bytes() {
+            let Ok(byte) = byte else { return };
+            if keys.blocking_send(char::from(byte)).is_err() {
+                return;
+            }
+        }
+    });
+    pressed
+}
