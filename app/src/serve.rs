@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use trimtab_control::control::{Control, ControlError, Options};
 use trimtab_control::identity::key_file;
 use trimtab_model::Role;
@@ -20,6 +19,8 @@ const EPHEMERAL_VARIABLE: &str = "TRIMTAB_EPHEMERAL";
 
 /// Serves until SIGTERM or Ctrl-C. Instances and the proxy live on, unless `TRIMTAB_EPHEMERAL` is set.
 pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
+    // Heard from the first moment: what was started by then has to be stopped in order.
+    let told = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     std::fs::create_dir_all(data)
         .with_context(|| format!("failed to make the data folder {}", data.display()))?;
     let data = std::path::absolute(data)?;
@@ -66,7 +67,7 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         let _ = stopped.await;
     }));
     let ephemeral = std::env::var_os(EPHEMERAL_VARIABLE);
-    wait_for_end(ephemeral.as_deref() == Some("stdin".as_ref())).await?;
+    wait_for_end(told, ephemeral.as_deref() == Some("stdin".as_ref())).await;
     // The server may have ended by itself; there is nobody to tell then.
     let _ = stop.send(());
     if let Err(error) = served.await? {
@@ -98,20 +99,22 @@ async fn admin_token(backend: &AppBackend, data: &Path) -> Result<()> {
 }
 
 /// Until SIGTERM or Ctrl-C, or, where asked, until whoever started it is gone: standard input ends then.
-async fn wait_for_end(until_orphaned: bool) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let orphaned = async {
-        let mut said = [0; 64];
-        let mut input = tokio::io::stdin();
-        while until_orphaned && input.read(&mut said).await.is_ok_and(|length| length > 0) {}
-        if !until_orphaned {
-            std::future::pending::<()>().await;
-        }
-    };
+async fn wait_for_end(mut told: [Signal; 2], until_orphaned: bool) {
+    let (orphan, orphaned) = tokio::sync::oneshot::channel::<()>();
+    let mut orphan = Some(orphan);
+    if until_orphaned {
+        let orphan = orphan.take();
+        // A thread of its own: the runtime would wait at its end for a read that it had begun.
+        std::thread::spawn(move || {
+            let _held = orphan;
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+        });
+    }
+    let [terminate, interrupt] = &mut told;
     tokio::select! {
         _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        () = orphaned => {}
+        _ = interrupt.recv() => {}
+        _ = orphaned => {}
     }
-    Ok(())
+    drop(orphan);
 }

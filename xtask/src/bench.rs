@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, one flat object of names with their units.
 
 mod build;
+mod demo;
 mod ingest;
 mod proxy;
 mod storage;
@@ -17,6 +18,7 @@ type Bench = (&'static str, fn() -> Result<Figures>);
 
 const BENCHES: &[Bench] = &[
     ("build", build::run),
+    ("demo", demo::run),
     ("ingest", ingest::run),
     ("proxy", proxy::run),
     ("storage", storage::run),

@@ -137,17 +137,19 @@ impl Chapter {
                 None,
             );
         }
-        if (summary.candidate_percent - self.percent).abs() > f64::EPSILON {
-            self.percent = summary.candidate_percent;
-            let at = weights.last().map(|step| step.at.millis());
-            let text = format!(
-                "{:.0} % of the traffic goes to {}",
-                self.percent, summary.candidate
-            );
-            progress.done(true, &format!("{}{text}", self.offset(at)), None);
-        }
         if let Some(incident) = &summary.incident {
             self.incident(&people.dev, incident, progress).await?;
+        }
+        if (summary.candidate_percent - self.percent).abs() > f64::EPSILON {
+            self.percent = summary.candidate_percent;
+            // With an incident it is told as what was done about it.
+            if self.incident.is_none() {
+                let text = format!(
+                    "{:.0} % of the traffic goes to {}",
+                    self.percent, summary.candidate
+                );
+                progress.done(true, &text, None);
+            }
         }
         progress.under_way(&format!("{}: {}", summary.candidate, summary.state_text));
         Ok(())

@@ -21,6 +21,8 @@ const AFTER: Duration = Duration::from_secs(90);
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Traffic of the good release before the bad one is begun: what it is compared with.
 const GOOD_TRAFFIC: Duration = Duration::from_secs(5);
+/// Causes that are shown: the postmortem has them all.
+const CAUSES_MAX: usize = 4;
 
 /// Everybody who acts, each with a token and a role of their own.
 pub(super) struct People {
@@ -251,7 +253,7 @@ async fn close(dev: &Client, id: Option<&str>, progress: &mut Progress) -> Resul
 }
 
 fn lessons(incident: &api::Incident, progress: &mut Progress) {
-    for cause in &incident.causes {
+    for cause in incident.causes.iter().take(CAUSES_MAX) {
         let text = format!("{}. {}  {}", cause.rank, cause.text, cause.figure);
         progress.done(true, &format!("cause {}", text.trim_end()), None);
     }

@@ -5,10 +5,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::{Server, command, finish};
 
+/// Token, words, status, what is said.
+type Case = (
+    Option<&'static str>,
+    &'static [&'static str],
+    i32,
+    &'static [&'static str],
+);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_failure_names_its_mend_and_has_its_status() {
     let server = Server::start(false).await;
-    let cases: &[(Option<&str>, &[&str], i32, &[&str])] = &[
+    let cases: &[Case] = &[
         (
             None,
             &["status"],

@@ -14,3 +14,4 @@ mod server;
 #[path = "../../../face/web/examples/demo_pages/stories.rs"]
 mod stories;
 mod watching;
+mod whole;

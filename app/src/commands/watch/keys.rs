@@ -80,9 +80,10 @@ impl Verb {
 pub(super) fn listen() -> mpsc::Receiver<char> {
     let (keys, pressed) = mpsc::channel(KEYS_MAX);
     std::thread::spawn(move || {
-        for byte in std::io::stdin().bytes() {
-            let Ok(byte) = byte else { return };
-            if keys.blocking_send(char::from(byte)).is_err() {
+        let mut pressed = [0; KEYS_MAX];
+        while let Ok(length) = std::io::stdin().read(&mut pressed) {
+            let sent = |byte: &u8| keys.blocking_send(char::from(*byte)).is_ok();
+            if length == 0 || !pressed.iter().take(length).all(sent) {
                 return;
             }
         }
