@@ -268,19 +268,32 @@ async fn a_repositorys_hook_tells_of_pushes() {
     let (none, new) = ("0".repeat(40), "b".repeat(40));
     let hook = server.command("operator", &["hook", "post-receive", "blocks"]);
     let said = finish_with(hook, &format!("{none} {new} refs/heads/main\n")).await;
-    assert_eq!((said.status, said.out.as_str()), (0, "trimtab: Noted.\n"), "{said:?}");
+    assert_eq!(
+        (said.status, said.out.as_str()),
+        (0, "trimtab: Noted.\n"),
+        "{said:?}"
+    );
     let hook = server.command("operator", &["hook", "post-receive", "blocks"]);
     let said = finish_with(hook, "nonsense\n").await;
     assert_eq!(said.status, 1);
     assert!(said.err.contains("before after ref"), "{}", said.err);
     let dir = tempfile::tempdir().unwrap();
-    let install = ["hook", "install", dir.path().to_str().unwrap(), "--service", "blocks"];
+    let install = [
+        "hook",
+        "install",
+        dir.path().to_str().unwrap(),
+        "--service",
+        "blocks",
+    ];
     let said = server.run("operator", &install).await;
     assert_eq!(said.status, 1);
     assert!(said.err.contains("give a bare git repository"), "{}", said.err);
     std::fs::create_dir(dir.path().join("hooks")).unwrap();
     let said = server.run("operator", &install).await;
-    assert!(said.out.contains("post-receive") && said.out.contains("next: push"), "{said:?}");
+    assert!(
+        said.out.contains("post-receive") && said.out.contains("next: push"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ async fn the_live_view_draws_and_takes_keys_on_a_terminal() {
     server.demo.roll_back();
     // The terminal's first screen returns, with the end written on it.
     until("\x1b[?1049l").await;
-    until("next: trimtab").await;
+    until("trimtab logs --release blocks-r3").await;
     let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(1));
 }
