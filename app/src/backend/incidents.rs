@@ -149,6 +149,7 @@ impl AppBackend {
         let users: BTreeSet<String> = lines
             .iter()
             .filter_map(|line| line.attributes.get("user.id").map(ToString::to_string))
+            .filter(|user| !user.is_empty() && user != "null")
             .collect();
         (!users.is_empty()).then(|| u64::try_from(users.len()).unwrap_or(u64::MAX))
     }

@@ -7,8 +7,12 @@
 
 mod bad_input;
 mod blue_green;
+mod browser;
 mod crash;
+#[path = "../../../face/web/tests/pages/driver.rs"]
+mod driver;
 mod forge;
 mod house;
 mod pipeline;
+mod shown;
 mod story;

@@ -155,8 +155,9 @@ async fn handle(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
         };
         return respond(Reply::Text(text));
     }
-    if let Some(user) = header("x-user").filter(|user| user.len() <= 100) {
-        app.telemetry.seen(&user);
+    let user = header("x-user").filter(|user| user.len() <= 100);
+    if let Some(user) = &user {
+        app.telemetry.seen(user);
     }
     let span = app
         .telemetry
@@ -169,12 +170,9 @@ async fn handle(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
         Err(Failure::NotFound) => Reply::Json(404, json!({"error": "there is no such thing"})),
         Err(Failure::Internal(reason)) => {
             span.fail(&reason);
-            app.telemetry.log(
-                "ERROR",
-                &reason,
-                json!({"method": method.as_str(), "route": route}),
-                Some(&span),
-            );
+            // Who met it is what people ask first.
+            let fields = json!({"method": method.as_str(), "route": route, "user.id": user});
+            app.telemetry.log("ERROR", &reason, fields, Some(&span));
             Reply::Json(500, json!({"error": "something went wrong; it was written down"}))
         }
     };

@@ -204,7 +204,10 @@ pub(crate) async fn host(world: Arc<World>) {
                     ..Identity::default()
                 };
                 let healthy = endpoint.health == trimtab_proxy::Health::Healthy;
-                *services.entry(place).or_default() |= healthy;
+                // What was not probed often enough yet says nothing.
+                if endpoint.health != trimtab_proxy::Health::Unknown {
+                    *services.entry(place).or_default() |= healthy;
+                }
                 let identity = Identity {
                     service: Some(endpoint.service),
                     environment: Some(endpoint.environment),
