@@ -1,6 +1,6 @@
 //! `trimtab serve`: the control process.
 
-mod settings;
+pub(crate) mod settings;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         traffic_tls: settings::tls(&server),
         repositories: settings::repositories(&server, &data),
         receivers: settings::receivers(&server)?,
+        retention: server.retention.clone(),
     };
     // Its words hold those of its cause already; the chain would say them twice.
     let control = Control::start(options).await.map_err(|error| match error {

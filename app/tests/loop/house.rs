@@ -70,6 +70,7 @@ impl House {
                 branch: "main".to_owned(),
             }],
             receivers: inbox.receivers(),
+            retention: Default::default(),
         })
         .await
         .unwrap();

@@ -77,6 +77,7 @@ async fn start(dir: &Path, work: &Path) -> (Control, std::net::SocketAddr) {
             branch: "main".to_owned(),
         }],
         receivers: trimtab_notify::Receivers::default(),
+        retention: Default::default(),
     })
     .await
     .unwrap();

@@ -78,6 +78,12 @@ pub struct Retention {
     pub size_max: Option<u64>,
 }
 
+impl Default for Retention {
+    fn default() -> Self {
+        reading::RETENTION
+    }
+}
+
 /// Whom to tell, and how; a channel left out is not used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Notify {

@@ -13,7 +13,7 @@ use trimtab_notify::{NotifyError, Outbox, Receivers};
 use trimtab_proxy::{ClientError, ProxyClient, ProxyConfig, TlsFiles};
 use trimtab_runner::{ArtifactError, Artifacts, StepError, reap_stale};
 use trimtab_runtime::{ProcessRuntime, RuntimeError, ShimProgram};
-use trimtab_series::{Series, SeriesConfig, SeriesError};
+use trimtab_series::{Series, SeriesError};
 use trimtab_store::{Store, StoreConfig, StoreError};
 
 use crate::evidence::Evidence;
@@ -21,13 +21,15 @@ use crate::fleet::{Fleet, TelemetryAddress};
 use crate::host::{Host, HostError};
 use crate::identity::{InstanceTokens, KeyError, key_file};
 use crate::incident_hands::IncidentHands;
+use crate::projection::Projector;
 use crate::releases::Releases;
 use crate::rollout_hands::RolloutHands;
 use crate::run_hands::RunHands;
+use crate::template_ids::TemplateIds;
 use crate::traffic::{Traffic, TrafficError};
 use crate::workspaces::Workspaces;
 use crate::world::{Machines, Repository, World};
-use crate::{analysis, frames};
+use crate::{analysis, disk_budget, frames};
 
 /// Batches that an analyser may lag behind before it misses some.
 const SINK_BATCHES_MAX: usize = 1_024;
@@ -53,6 +55,8 @@ pub struct Options {
     pub repositories: Vec<Repository>,
     /// Where notices go.
     pub receivers: Receivers,
+    /// How long telemetry is kept.
+    pub retention: trimtab_project::Retention,
 }
 
 /// Why control could not start.
@@ -109,14 +113,21 @@ impl Control {
             "releases",
             "offsets",
             "instances",
+            "marks",
         ] {
             let path = dir.join(folder);
             std::fs::create_dir_all(&path).map_err(|source| ControlError::Folder { path, source })?;
         }
         let journal = Journal::open(dir.join("journal.db")).await?;
         reap_stale(&dir.join("steps"))?;
-        let series = Series::open(dir.join("series"), SeriesConfig::default())?;
-        let store = Arc::new(Store::open(dir.join("store"), StoreConfig::default())?);
+        let series = Series::open(dir.join("series"), disk_budget::series_config(&options.retention))?;
+        let templates = Arc::new(TemplateIds::open(&dir.join("marks").join("templates.json")));
+        let template_of = templates.clone();
+        let limits = StoreConfig {
+            template_of: Some(Arc::new(move |log| template_of.of(log))),
+            ..disk_budget::store_config(&options.retention)
+        };
+        let store = Arc::new(Store::open(dir.join("store"), limits)?);
         let tokens = Arc::new(InstanceTokens::new(key_file(
             &dir.join("keys").join("ingest.key"),
         )?));
@@ -189,7 +200,12 @@ impl Control {
             .machines()
             .incidents
             .resume(Arc::new(IncidentHands(world.clone())));
-        let tasks = spawn(&world, sink);
+        let mut tasks = spawn(&world, sink);
+        tasks.push(tokio::spawn(templates.keep()).abort_handle());
+        if let Some(bytes_max) = options.retention.size_max {
+            let keep = disk_budget::keep(world.series.clone(), world.store.clone(), bytes_max);
+            tasks.push(tokio::spawn(keep).abort_handle());
+        }
         Ok(Self {
             world,
             ingest,
@@ -281,11 +297,14 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
             }
         })
     });
+    let mark = world.dir.join("marks").join("projected");
+    let projector = Projector::new(world.journal.clone(), world.store.clone(), mark);
     vec![
         tokio::spawn(frames::pump(world.clone())).abort_handle(),
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),
+        tokio::spawn(projector.run()).abort_handle(),
         tokio::spawn(look_after).abort_handle(),
     ]
 }

@@ -485,3 +485,6 @@ fn note_endpoint(trial: &mut Trial, cell: &Cell) {
     tally.units += cell.requests;
     tally.bad += cell.errors;
 }
+
+#[cfg(test)]
+mod tests;

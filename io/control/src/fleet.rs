@@ -182,6 +182,11 @@ impl Fleet {
         }
     }
 
+    /// Who an instance is, if that was said.
+    pub fn identity(&self, id: &InstanceId) -> Option<Identity> {
+        self.tokens.identity(id)
+    }
+
     /// Says who an instance is and which arm it belongs to from now on.
     pub fn identify(
         &self,

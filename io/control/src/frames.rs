@@ -10,6 +10,8 @@ use trimtab_proxy::{Cell, Frame};
 use trimtab_telemetry::{Batch, Sample, stamped_sample};
 
 use crate::clock;
+use crate::proxy_spans;
+use crate::usage::Usages;
 use crate::world::World;
 
 /// How often evidence is written down, frames acknowledged and counters appended to the series.
@@ -38,9 +40,11 @@ pub(crate) async fn pump(world: Arc<World>) {
     let mut frames = world.traffic.proxy().frames(after);
     let mut totals: BTreeMap<(Identity, String), Total> = BTreeMap::new();
     let mut saved = Instant::now();
+    let mut spans = Vec::new();
     loop {
         let frame = frames.next().await;
         world.evidence.take_frame(&frame);
+        spans.push(proxy_spans::spans(&frame));
         for cell in frame.cells.iter().filter(|cell| !cell.mirrored) {
             add(&mut totals, cell);
         }
@@ -48,6 +52,7 @@ pub(crate) async fn pump(world: Arc<World>) {
             continue;
         }
         saved = Instant::now();
+        store_spans(&world, std::mem::take(&mut spans)).await;
         if let Err(error) = save(&world, &frame, &mark).await {
             tracing::warn!(%error, "failed to keep evidence; the proxy keeps its frames");
         }
@@ -64,6 +69,20 @@ pub(crate) async fn pump(world: Arc<World>) {
             .await
         {
             tracing::warn!(%error, "failed to store the proxy's counts as series");
+        }
+    }
+}
+
+/// Stores the requests that the proxy reported in full. They are not shown to the analysers: failed and slow ones
+/// come first, which is no sample to compare releases by.
+async fn store_spans(world: &World, spans: Vec<(Batch, String)>) {
+    let appends = spans
+        .into_iter()
+        .filter(|(batch, _)| !batch.is_empty())
+        .map(|(batch, key)| async move { world.store.append(batch, &key).await });
+    for outcome in futures_util::future::join_all(appends).await {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "failed to store requests of the proxy as spans");
         }
     }
 }
@@ -190,11 +209,15 @@ pub(crate) async fn signals(world: Arc<World>, sink: Sink) {
 /// Appends the host's figures, the ingest's own and whether each deployed service answers.
 pub(crate) async fn host(world: Arc<World>) {
     let mut host = HostMetrics::new(world.dir.clone());
+    let mut usages = Usages::default();
     loop {
         tokio::time::sleep(SAVE_PAUSE).await;
         let now = clock::now();
         let mut samples = host.samples();
         samples.extend(world.intake.stats().samples(now.0));
+        let fleet = &world.fleet;
+        let identify = |id: &trimtab_model::InstanceId| fleet.identity(id);
+        samples.extend(usages.samples(fleet.runtime().as_ref(), identify, now).await);
         if let Ok(status) = world.traffic.proxy().status().await {
             let mut services: BTreeMap<Identity, bool> = BTreeMap::new();
             for endpoint in status.endpoints {

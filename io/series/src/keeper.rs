@@ -36,6 +36,10 @@ pub(crate) enum Task {
         now_ms: i64,
         done: oneshot::Sender<Result<Retained, SeriesError>>,
     },
+    RemoveBefore {
+        at_ms: i64,
+        done: oneshot::Sender<Result<Retained, SeriesError>>,
+    },
 }
 
 pub(crate) struct Keeper {
@@ -55,6 +59,9 @@ impl Keeper {
                 Ok(Task::Flush(done)) => drop(done.send(self.flush())),
                 Ok(Task::Compact(done)) => drop(done.send(self.compact())),
                 Ok(Task::Retain { now_ms, done }) => drop(done.send(self.retain(now_ms))),
+                Ok(Task::RemoveBefore { at_ms, done }) => {
+                    drop(done.send(self.remove(|block| block.greatest_ms < at_ms)));
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -184,13 +191,17 @@ impl Keeper {
 
     fn retain(&self, now_ms: i64) -> Result<Retained, SeriesError> {
         let config = &self.state.config;
-        let is_old = |block: &Block| {
+        self.remove(|block| {
             let keep_ms = match block.name.tier {
                 Tier::Raw => config.retention_ms,
                 Tier::Minute => config.rollup_retention_ms,
             };
             block.greatest_ms < now_ms.saturating_sub(keep_ms)
-        };
+        })
+    }
+
+    /// Removes blocks that are too old by some measure.
+    fn remove(&self, is_old: impl Fn(&Block) -> bool) -> Result<Retained, SeriesError> {
         let mut contents = self.state.write();
         let (old, kept): (Vec<_>, Vec<_>) = contents.blocks.drain(..).partition(|block| is_old(block));
         contents.blocks = kept;

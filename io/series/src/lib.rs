@@ -20,5 +20,5 @@ mod stats;
 pub use config::{Clock, SeriesConfig};
 pub use error::SeriesError;
 pub use series::Series;
-pub use stats::{Appended, Retained, Rollup, RollupData, SeriesStats};
+pub use stats::{Aged, Appended, Retained, Rollup, RollupData, SeriesStats};
 pub use trimtab_wal::{WalConfig, WalStats};

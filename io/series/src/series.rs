@@ -13,7 +13,7 @@ use crate::block::Tier;
 use crate::keeper::{Keeper, Task, find_blocks};
 use crate::rollup::MINUTE_MS;
 use crate::state::State;
-use crate::{Appended, Retained, RollupData, SeriesConfig, SeriesError, SeriesStats, entry, select};
+use crate::{Aged, Appended, Retained, RollupData, SeriesConfig, SeriesError, SeriesStats, entry, select};
 
 /// Memory may hold this many times `head_samples_max` before appenders must wait.
 const HEADS_MAX: usize = 2;
@@ -279,6 +279,24 @@ impl Series {
     /// A file that cannot be removed.
     pub async fn retain(&self, now_ms: i64) -> Result<Retained, SeriesError> {
         self.ask(|done| Task::Retain { now_ms, done }).await
+    }
+
+    /// Removes blocks whose every sample is older than `at_ms`, whatever the retention says: the disk is dear.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub async fn remove_before(&self, at_ms: i64) -> Result<Retained, SeriesError> {
+        self.ask(|done| Task::RemoveBefore { at_ms, done }).await
+    }
+
+    /// Its blocks, in no order.
+    pub fn files(&self) -> Vec<Aged> {
+        let contents = self.inner.state.read();
+        let aged = contents.blocks.iter().map(|block| Aged {
+            newest_ms: block.greatest_ms,
+            bytes: block.bytes,
+        });
+        aged.collect()
     }
 
     /// Its figures now.

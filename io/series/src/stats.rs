@@ -51,6 +51,15 @@ pub struct RollupData {
     pub minutes: Vec<Rollup>,
 }
 
+/// One block, as whoever makes room looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aged {
+    /// Time of its newest sample, milliseconds since the epoch.
+    pub newest_ms: i64,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
 /// What retention removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retained {

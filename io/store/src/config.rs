@@ -48,8 +48,10 @@ pub struct StoreConfig {
     pub memory_age_ms_max: i64,
     /// Rows further ahead of the clock are refused: a sender's clock jumped.
     pub ahead_ms_max: i64,
-    /// Log records and spans are kept this long.
+    /// Log records are kept this long.
     pub retention_ms: i64,
+    /// Spans are kept this long.
+    pub span_retention_ms: i64,
     /// Events are kept this long.
     pub event_retention_ms: i64,
     /// As many files of a signal and day, each smaller than `file_bytes_max`, are made into one.
@@ -75,6 +77,7 @@ impl Default for StoreConfig {
             memory_age_ms_max: 5 * 60 * 1000,
             ahead_ms_max: 10 * 60 * 1000,
             retention_ms: 15 * DAY_MS,
+            span_retention_ms: 15 * DAY_MS,
             event_retention_ms: 400 * DAY_MS,
             compact_files_min: 8,
             file_bytes_max: 128 << 20,

@@ -181,6 +181,11 @@ fn properties<R: Row>(rows: u64) -> Result<WriterProperties, ParquetError> {
 }
 
 impl DataFile {
+    /// Time of its newest row, milliseconds since the epoch.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        i64::try_from(self.greatest_nanos / 1_000_000).unwrap_or(i64::MAX)
+    }
+
     /// Reads and checks the footer of a file that bears its final name.
     pub(crate) fn open(path: &Path, signal: Signal, name: FileName) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open", path))?;

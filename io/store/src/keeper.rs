@@ -38,6 +38,10 @@ pub(crate) enum Task {
         now_ms: i64,
         done: oneshot::Sender<Result<Retained, StoreError>>,
     },
+    RemoveBefore {
+        at_ms: i64,
+        done: oneshot::Sender<Result<Retained, StoreError>>,
+    },
 }
 
 /// A change that was decided and must be carried out before any other.
@@ -79,6 +83,9 @@ impl Keeper {
                 Ok(Task::Flush(done)) => drop(done.send(self.flush())),
                 Ok(Task::Compact(done)) => drop(done.send(self.compact())),
                 Ok(Task::Retain { now_ms, done }) => drop(done.send(self.retain(now_ms))),
+                Ok(Task::RemoveBefore { at_ms, done }) => {
+                    drop(done.send(self.remove(|file| file.newest_ms() < at_ms)));
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -265,16 +272,20 @@ impl Keeper {
     }
 
     fn retain(&mut self, now_ms: i64) -> Result<Retained, StoreError> {
-        self.finish()?;
-        let config = &self.state.config;
-        let is_old = |file: &DataFile| {
+        let state = self.state.clone();
+        self.remove(|file| {
             let keep_ms = match file.signal {
-                Signal::Logs | Signal::Spans => config.retention_ms,
-                Signal::Events => config.event_retention_ms,
+                Signal::Logs => state.config.retention_ms,
+                Signal::Spans => state.config.span_retention_ms,
+                Signal::Events => state.config.event_retention_ms,
             };
-            let greatest_ms = i64::try_from(file.greatest_nanos / 1_000_000).unwrap_or(i64::MAX);
-            greatest_ms < now_ms.saturating_sub(keep_ms)
-        };
+            file.newest_ms() < now_ms.saturating_sub(keep_ms)
+        })
+    }
+
+    /// Removes files that are too old by some measure.
+    fn remove(&mut self, is_old: impl Fn(&DataFile) -> bool) -> Result<Retained, StoreError> {
+        self.finish()?;
         let mut contents = self.state.write();
         let (old, kept): (Files, Files) = contents.files.drain(..).partition(|file| is_old(file));
         contents.files = kept;

@@ -26,6 +26,6 @@ pub use query::{
     AttributeFilter, EventQuery, LogQuery, Order, Origin, ROWS_DEFAULT, ROWS_MAX, SpanQuery,
     TEMPLATE_ATTRIBUTE, TailFilter, TimeRange,
 };
-pub use seam::{Appended, Replay, Retained, SignalStats, SignalStore, StoreStats, Tail};
+pub use seam::{Aged, Appended, Replay, Retained, SignalStats, SignalStore, StoreStats, Tail};
 pub use store::Store;
 pub use trimtab_wal::{WalConfig, WalStats};

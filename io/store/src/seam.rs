@@ -29,6 +29,15 @@ pub struct Retained {
     pub bytes: u64,
 }
 
+/// One file, as whoever makes room looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aged {
+    /// Time of its newest row, milliseconds since the epoch.
+    pub newest_ms: i64,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
 /// Rows and files of one signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SignalStats {
@@ -153,6 +162,12 @@ pub trait SignalStore: Send + Sync {
 
     /// Removes what is older than the retention, seen from `now_ms` (milliseconds since the epoch).
     async fn retain(&self, now_ms: i64) -> Result<Retained, StoreError>;
+
+    /// Removes files whose newest row is older than `at_ms`, whatever the retention says: the disk is dear.
+    async fn remove_before(&self, at_ms: i64) -> Result<Retained, StoreError>;
+
+    /// Its files, in no order.
+    fn files(&self) -> Vec<Aged>;
 
     /// Its figures now.
     fn stats(&self) -> StoreStats;

@@ -17,7 +17,7 @@ use crate::memory::Memory;
 use crate::state::State;
 use crate::table::Signal;
 use crate::{
-    Appended, EventQuery, LogQuery, Replay, Retained, SignalStats, SignalStore, SpanQuery, StoreConfig,
+    Aged, Appended, EventQuery, LogQuery, Replay, Retained, SignalStats, SignalStore, SpanQuery, StoreConfig,
     StoreError, StoreStats, TEMPLATE_ATTRIBUTE, Tail, TailFilter, TimeRange, entry, scan,
 };
 
@@ -267,6 +267,19 @@ impl SignalStore for Store {
 
     async fn retain(&self, now_ms: i64) -> Result<Retained, StoreError> {
         self.ask(|done| Task::Retain { now_ms, done }).await
+    }
+
+    async fn remove_before(&self, at_ms: i64) -> Result<Retained, StoreError> {
+        self.ask(|done| Task::RemoveBefore { at_ms, done }).await
+    }
+
+    fn files(&self) -> Vec<Aged> {
+        let contents = self.inner.state.read();
+        let aged = contents.files.iter().map(|file| Aged {
+            newest_ms: file.newest_ms(),
+            bytes: file.bytes,
+        });
+        aged.collect()
     }
 
     fn stats(&self) -> StoreStats {

@@ -122,7 +122,7 @@ fn branch(value: Value<'_>) -> Option<String> {
     Some(text)
 }
 
-const RETENTION: Retention = Retention {
+pub(super) const RETENTION: Retention = Retention {
     metrics: Period::seconds(30 * DAY),
     logs: Period::seconds(7 * DAY),
     traces: Period::seconds(3 * DAY),

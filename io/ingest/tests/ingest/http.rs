@@ -384,6 +384,14 @@ impl SignalStore for Full {
         Err(StoreError::Closed)
     }
 
+    async fn remove_before(&self, _: i64) -> Result<Retained, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn files(&self) -> Vec<trimtab_store::Aged> {
+        Vec::new()
+    }
+
     fn stats(&self) -> StoreStats {
         StoreStats::default()
     }

@@ -1,0 +1,76 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use serde_json::json;
+
+use super::*;
+
+fn subject() -> Subject {
+    Subject {
+        rollout: RolloutId::new("rollout-4").unwrap(),
+        place: (
+            ServiceName::new("blocks").unwrap(),
+            EnvironmentName::new("production").unwrap(),
+        ),
+        candidate: ReleaseId::new("blocks-r2").unwrap(),
+        baseline: Some(ReleaseId::new("blocks-r1").unwrap()),
+    }
+}
+
+fn frame(sequence: u64) -> Frame {
+    let cell = |arm: &str, release: &str, requests: u64| {
+        let mut latency = trimtab_model::LatencyHistogram::default();
+        for _ in 0..requests {
+            latency.record(1_000 + sequence);
+        }
+        json!({
+            "service": "blocks", "environment": "production", "release": release, "arm": arm,
+            "rollout": "rollout-4", "weight": 5_000, "operation": "GET /", "requests": requests,
+            "errors": sequence % 2, "client_errors": 0, "latency": latency
+        })
+    };
+    serde_json::from_value(json!({
+        "format": 1, "sequence": sequence, "at": 1_000_000 + 200 * sequence, "interval_ms": 200, "requests": [],
+        "cells": [cell("baseline", "blocks-r1", 5), cell("candidate", "blocks-r2", 4)]
+    }))
+    .unwrap()
+}
+
+fn begun(dir: &Path) -> Evidence {
+    let evidence = Evidence::new(dir);
+    evidence.begin(subject(), Config::default(), Vec::new());
+    evidence
+}
+
+fn counted(evidence: &Evidence) -> (Verdict, usize) {
+    let rollout = subject().rollout;
+    let batches = evidence.episode(&rollout).unwrap().batches.len();
+    (evidence.verdict(&rollout).unwrap(), batches)
+}
+
+/// Control acknowledges frames after it saved; killed between the two it gets them again.
+#[test]
+fn frames_that_come_again_after_a_kill_are_counted_once() {
+    let whole = {
+        let folder = tempfile::tempdir().unwrap();
+        let evidence = begun(folder.path());
+        (1..=12).for_each(|sequence| evidence.take_frame(&frame(sequence)));
+        counted(&evidence)
+    };
+    assert_eq!(whole.1, 12);
+    for saved in 0..=12 {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let evidence = begun(folder.path());
+            for sequence in 1..=saved {
+                evidence.take_frame(&frame(sequence));
+                evidence.save().unwrap();
+            }
+            // Seen, and not saved when it was killed.
+            evidence.take_frame(&frame(saved + 1));
+        }
+        let evidence = begun(folder.path());
+        // The mark may be as far behind as the first frame.
+        (1..=12).for_each(|sequence| evidence.take_frame(&frame(sequence)));
+        assert_eq!(counted(&evidence), whole, "saved through {saved}");
+    }
+}
