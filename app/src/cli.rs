@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::commands::doctor::DoctorArgs;
+
 /// How commands answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -284,8 +286,8 @@ pub(crate) enum Command {
     /// Have a git repository tell of pushes.
     #[command(subcommand)]
     Hook(HookCommand),
-    /// Check the server and what it depends on.
-    Doctor,
+    /// Check this machine and the server; salvage a damaged journal.
+    Doctor(DoctorArgs),
     /// Print a script that completes commands in a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.

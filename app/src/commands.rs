@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod client;
+pub(crate) mod doctor;
 pub(crate) mod hook;
 mod incidents;
 mod init;
@@ -71,8 +72,8 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         Command::Explain { incident } => incidents::explain(&client, &out, &incident).await,
         Command::Postmortem { incident } => incidents::postmortem(&client, &out, &incident).await,
         Command::Token(command) => access::token(&client, &out, command).await,
-        Command::Doctor => access::doctor(&client, &out).await,
         Command::Hook(HookCommand::PostReceive { service }) => hook::post_receive(&client, &service).await,
+        Command::Doctor(arguments) => doctor::doctor(&client, &out, arguments).await,
         Command::Serve { .. }
         | Command::Proxy(_)
         | Command::Shim(_)

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command, Output};
 use commands::client::CallError;
+use tracing_subscriber::EnvFilter;
 use trimtab_api::{Fault, FaultCode};
 
 fn main() -> ExitCode {
@@ -21,12 +22,21 @@ fn main() -> ExitCode {
     // are told apart before any runtime or thread starts.
     match words[..] {
         ["shim", ..] => return trimtab_runtime::shim::main(arguments.into_iter().skip(1).collect()),
-        ["proxy", "holder", dir] => return ended(trimtab_proxy::holder::main(Path::new(dir))),
-        ["proxy", "worker", dir] => return ended(trimtab_proxy::worker::main(Path::new(dir))),
+        ["proxy", part, dir] => {
+            keep_log();
+            return match part {
+                "holder" => ended(trimtab_proxy::holder::main(Path::new(dir))),
+                "worker" => ended(trimtab_proxy::worker::main(Path::new(dir))),
+                _ => ended(Err(format!("begin: there is no {part} of the proxy"))),
+            };
+        }
         _ => {}
     }
     let cli = Cli::parse();
     let json = cli.output == Output::Json;
+    if matches!(cli.command, Command::Serve { .. }) {
+        keep_log();
+    }
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()
@@ -59,6 +69,17 @@ fn failure(error: &anyhow::Error, json: bool) -> String {
         None => Fault::new(FaultCode::Invalid, format!("{error:#}"), ""),
     };
     serde_json::json!({ "error": fault }).to_string()
+}
+
+/// Warnings and errors go to standard error; `TRIMTAB_LOG` asks for more, or for less.
+fn keep_log() {
+    let filter = EnvFilter::try_from_env("TRIMTAB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter);
+    if let Err(error) = log.try_init() {
+        eprintln!("trimtab: no log is kept: {error}");
+    }
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<bool> {

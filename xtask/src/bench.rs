@@ -4,6 +4,7 @@ mod build;
 mod demo;
 mod ingest;
 mod proxy;
+mod rest;
 mod storage;
 mod verdict;
 
@@ -21,6 +22,7 @@ const BENCHES: &[Bench] = &[
     ("demo", demo::run),
     ("ingest", ingest::run),
     ("proxy", proxy::run),
+    ("rest", rest::run),
     ("storage", storage::run),
     ("verdict", verdict::run),
 ];

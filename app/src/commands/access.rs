@@ -1,4 +1,4 @@
-//! Tokens and the self-examination.
+//! Tokens.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use trimtab_api as api;
 use trimtab_api::routes::fill;
 
 use super::client::{Client, read};
-use super::print::{Printer, Tone, ago, clean, now, word};
+use super::print::{Printer, ago, clean, now, word};
 use super::rollouts::done;
 use crate::cli::TokenCommand;
 
@@ -62,33 +62,4 @@ fn list(out: &Printer, answer: &Value) -> Result<()> {
     out.table(&["ID", "NAME", "ROLE", "USED", "ENDS"], &rows, "no tokens");
     out.next("trimtab token revoke ID ends one; trimtab token create NAME --role ROLE makes one");
     Ok(())
-}
-
-pub(super) async fn doctor(client: &Client, out: &Printer) -> Result<bool> {
-    let answer = client.get("/api/v1/doctor").await?;
-    let doctor: api::Doctor = read(&answer)?;
-    let well = doctor
-        .checks
-        .iter()
-        .all(|check| check.state != api::CheckState::Failed);
-    if out.json(&answer)? {
-        return Ok(well);
-    }
-    for check in &doctor.checks {
-        let (tone, mark) = match check.state {
-            api::CheckState::Ok => (Tone::Good, "✔"),
-            api::CheckState::Warning => (Tone::Warn, "!"),
-            api::CheckState::Failed => (Tone::Bad, "✘"),
-        };
-        out.line(&format!(
-            "{} {}: {}",
-            out.paint(tone, mark),
-            clean(&check.name),
-            clean(&check.text)
-        ));
-        if !check.mend.is_empty() {
-            out.next(&check.mend);
-        }
-    }
-    Ok(well)
 }

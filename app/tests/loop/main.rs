@@ -12,6 +12,7 @@ mod crash;
 #[path = "../../../face/web/tests/pages/driver.rs"]
 mod driver;
 mod forge;
+mod full_disk;
 mod house;
 mod pipeline;
 mod shown;

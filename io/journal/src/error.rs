@@ -66,6 +66,17 @@ pub enum JournalError {
         /// The journal.
         path: PathBuf,
     },
+    /// The system refused a write for another reason than a full disk.
+    #[error(
+        "write {}: the disk refused it ({detail}); check quota, file-size limit and the disk's health. Nothing of this append was kept, and the journal carries on by itself",
+        path.display()
+    )]
+    Write {
+        /// The journal.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
     /// The stream moved on since its state was read.
     #[error(
         "append to {stream}: expected {expected:?}, but its last event has sequence {actual}; read it again and decide anew"
@@ -127,7 +138,8 @@ pub enum JournalError {
     Closed,
 }
 
-/// SQLite's primary result codes that people can do something about.
+/// SQLite's result codes that people can do something about, the first an extended one.
+const CODE_WRITE: i32 = 778;
 const CODE_CORRUPT: i32 = 11;
 const CODE_FULL: i32 = 13;
 const CODE_CANNOT_OPEN: i32 = 14;
@@ -143,6 +155,9 @@ impl JournalError {
             .and_then(|database| database.code())
             .and_then(|code| code.parse::<i32>().ok());
         // Extended codes keep the primary one in their low byte.
+        if code == Some(CODE_WRITE) {
+            return JournalError::Write { path, detail };
+        }
         match code.map(|code| code & 0xff) {
             Some(CODE_FULL) => JournalError::Full { path },
             Some(CODE_CORRUPT | CODE_NOT_A_DATABASE) => JournalError::Corrupt { path, detail },
