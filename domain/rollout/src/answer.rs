@@ -23,6 +23,7 @@ pub(crate) fn said(plan: &Plan, state: &State, event: &Event) -> Said {
         !state.ready && !waits && work(plan, state).is_some_and(|effect| effect.is_discharged_by(event));
     match event {
         Event::Started { outcome, .. }
+        | Event::HookRan { outcome, .. }
         | Event::Tested { outcome, .. }
         | Event::Shifted { outcome, .. }
         | Event::HealthChecked { outcome, .. }
@@ -48,6 +49,10 @@ pub(crate) fn said(plan: &Plan, state: &State, event: &Event) -> Said {
         } if !waits && !state.ready && *generation == state.generation => Said::Deadline,
         // Answers to other phases and generations. Verdicts, notices and commands are the guard's.
         Event::Started { .. }
+        | Event::HookRan { .. }
+        | Event::Approved { .. }
+        | Event::Restarted { .. }
+        | Event::Retried { .. }
         | Event::Tested { .. }
         | Event::Shifted { .. }
         | Event::HealthChecked { .. }

@@ -1,12 +1,13 @@
 //! The way back, the same for every strategy: baseline warm, weight zero in force, drained,
 //! quarantined, stopped, told.
 
-use trimtab_model::{IncidentId, Timestamp, Weight};
+use trimtab_model::{Actor, IncidentId, Timestamp, Weight};
 
 use crate::{
-    Cause, End, Phase, Plan, State, Traffic,
+    Cause, End, Phase, Plan, Protection, State, Traffic, Way,
     answer::Said,
     machine::{STUCK_ATTEMPTS, again, again_later, announce, enter},
+    replace,
 };
 
 /// Settles that the candidate goes back, and begins.
@@ -35,8 +36,8 @@ pub(crate) fn withdraw(plan: &Plan, state: State, at: Timestamp) -> State {
         _ => going,
     };
     if going.traffic.is_off() {
-        withdrawn(going, at)
-    } else if plan.previous().is_some() && !going.baseline_warm {
+        withdrawn(plan, going, at)
+    } else if plan.previous().is_some() && (!going.baseline_warm || replace::is_weak(plan, &going)) {
         enter(going, Phase::Restoring, at)
     } else {
         let off = State {
@@ -50,11 +51,15 @@ pub(crate) fn withdraw(plan: &Plan, state: State, at: Timestamp) -> State {
     }
 }
 
-fn withdrawn(state: State, at: Timestamp) -> State {
+fn withdrawn(plan: &Plan, state: State, at: Timestamp) -> State {
+    // Half a baseline carried everyone so far; it is made whole before anything else.
+    if replace::is_short(plan, &state) {
+        return enter(state, Phase::Restoring, at);
+    }
     match &state.cause {
         Some(_) if state.exposed => enter(state, Phase::DrainingCandidate, at),
         Some(_) => drained(state, at),
-        None if state.protection.as_ref().is_some_and(|p| p.cleared) => go_anew(state, at),
+        None if state.protection.as_ref().is_some_and(|p| p.cleared) => go_anew(plan, state, at),
         None => enter(state, Phase::Protected, at),
     }
 }
@@ -83,9 +88,14 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
         (_, Said::Retry) => again(state, at),
         (phase, Said::Deadline) => outlasted(plan, state, phase, at),
         (Phase::Restoring, Said::Done) => {
+            // What came back is in no pool yet, so that the weight is asked for again, even if it is zero.
             let warm = State {
                 baseline_warm: true,
-                ..state
+                traffic: Traffic {
+                    acknowledged: false,
+                    ..state.traffic
+                },
+                ..replace::restored(plan, state)
             };
             withdraw(plan, warm, at)
         }
@@ -97,7 +107,7 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
                 },
                 ..state
             };
-            withdrawn(off, at)
+            withdrawn(plan, off, at)
         }
         (Phase::DrainingCandidate, Said::Done) => drained(state, at),
         (Phase::Quarantining, Said::Done) => enter(state, Phase::Stopping, at),
@@ -145,12 +155,21 @@ fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
             };
             enter(told, Phase::Ended { end }, at)
         }
-        Phase::Starting
+        // Not on the way back.
+        Phase::Hooking { .. }
+        | Phase::Starting
         | Phase::Testing
+        | Phase::Frozen { .. }
+        | Phase::Retiring { .. }
+        | Phase::Growing { .. }
         | Phase::Shifting { .. }
         | Phase::Checking { .. }
+        | Phase::DrainingPart { .. }
+        | Phase::StoppingPart { .. }
         | Phase::Watching { .. }
         | Phase::Asking { .. }
+        | Phase::Approving { .. }
+        | Phase::Holding { .. }
         | Phase::Finishing
         | Phase::DrainingBaseline
         | Phase::Lingering
@@ -160,7 +179,7 @@ fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
 }
 
 /// The incident in charge found the candidate well: it goes forward anew.
-pub(crate) fn cleared(state: State, by: &IncidentId, at: Timestamp) -> State {
+pub(crate) fn cleared(plan: &Plan, state: State, by: &IncidentId, at: Timestamp) -> State {
     let in_charge = state
         .protection
         .as_ref()
@@ -169,7 +188,7 @@ pub(crate) fn cleared(state: State, by: &IncidentId, at: Timestamp) -> State {
         return state;
     }
     match state.phase {
-        Phase::Protected => go_anew(state, at),
+        Phase::Protected => go_anew(plan, state, at),
         // Traffic is still leaving the candidate: half a shift is no place to turn round.
         _ => {
             let mut next = state;
@@ -181,13 +200,39 @@ pub(crate) fn cleared(state: State, by: &IncidentId, at: Timestamp) -> State {
     }
 }
 
-fn go_anew(state: State, at: Timestamp) -> State {
+fn go_anew(plan: &Plan, state: State, at: Timestamp) -> State {
+    // A person's restart says nothing about what an incident found.
+    let by_incident = state.protection.as_ref().is_some_and(|p| p.incident.is_some());
     let anew = State {
         protection: None,
-        cleared: (state.cleared + 1).min(2),
+        cleared: (state.cleared + u32::from(by_incident)).min(2),
+        instances: replace::at_start(plan),
+        reported: None,
         ..state
     };
     enter(anew, Phase::Starting, at)
+}
+
+/// A person begins the way forward anew.
+pub(crate) fn restart(plan: &Plan, state: State, by: &Actor, at: Timestamp) -> State {
+    let in_charge = state.protection.as_ref().is_some_and(|p| p.incident.is_some());
+    if state.cause.is_some() || in_charge || state.phase.way() == Way::Over {
+        return state;
+    }
+    let going = State {
+        protection: Some(Protection {
+            incident: None,
+            reason: format!("restarted by {by}"),
+            cleared: true,
+        }),
+        ..state
+    };
+    match going.phase {
+        Phase::Protected => go_anew(plan, going, at),
+        // Under way already: it turns round once traffic is off.
+        Phase::Withdrawing | Phase::Restoring => going,
+        _ => withdraw(plan, going, at),
+    }
 }
 
 /// Ends an announced rollout once nothing is owed to the team.

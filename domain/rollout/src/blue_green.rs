@@ -35,9 +35,6 @@ impl BlueGreen {
             Weight::FULL => Weight::FULL,
             holdback => holdback.complement(),
         };
-        vec![TrafficStep {
-            weight,
-            watch_ms: self.watch_ms,
-        }]
+        vec![TrafficStep::plain(weight, self.watch_ms, self.on_inconclusive)]
     }
 }

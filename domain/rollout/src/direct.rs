@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::Weight;
 
-use crate::TrafficStep;
+use crate::{OnInconclusive, TrafficStep};
 
 /// A switch without watch or holdback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +15,6 @@ pub struct Direct {
 impl Direct {
     /// One step to everything, unwatched.
     pub fn steps(&self) -> Vec<TrafficStep> {
-        vec![TrafficStep {
-            weight: Weight::FULL,
-            watch_ms: 0,
-        }]
+        vec![TrafficStep::plain(Weight::FULL, 0, OnInconclusive::Pass)]
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Actor, Generation, IncidentId, ReleaseId, RolloutId, Timestamp};
 
-use crate::{Notice, TimerName};
+use crate::{Hook, Notice, TimerName};
 
 /// How an effect ended.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +49,13 @@ pub enum Event {
     Started {
         at: Timestamp,
         release: ReleaseId,
+        generation: Generation,
+        outcome: Outcome,
+    },
+    /// A job of the team ended.
+    HookRan {
+        at: Timestamp,
+        hook: Hook,
         generation: Generation,
         outcome: Outcome,
     },
@@ -116,6 +123,13 @@ pub enum Event {
     /// A person takes the verdict upon themselves: all traffic to the candidate now. Counts while the
     /// candidate is watched or a person was asked.
     Promoted { at: Timestamp, by: Actor },
+    /// A person says yes to what follows `step`, be it the step's approval or its want of a verdict.
+    Approved { at: Timestamp, by: Actor, step: usize },
+    /// Begin anew: traffic off the candidate, then the way forward from its first step, with evidence
+    /// started anew.
+    Restarted { at: Timestamp, by: Actor },
+    /// Try again now what failed and waits to be tried again.
+    Retried { at: Timestamp, by: Actor },
     /// Stop trying: back to the baseline, without a quarantine.
     Aborted { at: Timestamp, by: Actor },
     /// A person condemns the candidate: back to the baseline, with a quarantine.
@@ -153,6 +167,10 @@ impl Event {
     pub fn at(&self) -> Timestamp {
         match self {
             Event::Started { at, .. }
+            | Event::HookRan { at, .. }
+            | Event::Approved { at, .. }
+            | Event::Restarted { at, .. }
+            | Event::Retried { at, .. }
             | Event::Tested { at, .. }
             | Event::Shifted { at, .. }
             | Event::HealthChecked { at, .. }
@@ -177,6 +195,7 @@ impl Event {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Event::Started { generation, .. }
+            | Event::HookRan { generation, .. }
             | Event::Tested { generation, .. }
             | Event::Shifted { generation, .. }
             | Event::HealthChecked { generation, .. }
@@ -189,6 +208,9 @@ impl Event {
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Promoted { .. }
+            | Event::Approved { .. }
+            | Event::Restarted { .. }
+            | Event::Retried { .. }
             | Event::Aborted { .. }
             | Event::RolledBack { .. }
             | Event::Protected { .. }

@@ -1,12 +1,13 @@
 //! The way forward: started, tested, shifted, checked, watched, finished.
 
-use trimtab_model::{Actor, Generation, Timestamp, Weight};
+use trimtab_model::{Timestamp, Weight};
 
 use crate::{
-    Cause, End, Notice, OnInconclusive, Phase, Plan, State, Traffic, Verdict, Watch,
+    Cause, End, Hook, Notice, Phase, Plan, State, Traffic,
     answer::Said,
-    backward,
+    backward, gates,
     machine::{STUCK_ATTEMPTS, again, again_later, announce, enter, millis, owe},
+    replace, watch,
 };
 
 /// Folds what was said of the present work into a phase of the way forward.
@@ -16,27 +17,47 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
         (_, Said::Retry) => again(state, at),
         (phase, Said::Deadline) => outlasted(plan, state, &phase, at),
         (Phase::Shifting { step }, Said::Done) => {
-            let shifted = begin_watch(plan, acknowledged(state), step, at);
+            let shifted = watch::begin(plan, acknowledged(state), step, at);
             advance(plan, shifted, at)
         }
-        (Phase::Finishing, Said::Done) => advance(plan, acknowledged(state), at),
+        (Phase::Finishing | Phase::Retiring { .. }, Said::Done) => advance(plan, acknowledged(state), at),
         (_, Said::Done) => advance(plan, state, at),
-        (Phase::Finishing | Phase::Decommissioning, Said::Failed(_)) if state.attempt < STUCK_ATTEMPTS => {
-            again_later(state, at)
+        (phase, Said::Failed(reason)) => failed(plan, state, &phase, reason, at),
+    }
+}
+
+fn failed(plan: &Plan, state: State, phase: &Phase, reason: String, at: Timestamp) -> State {
+    let cause = match phase {
+        Phase::Finishing | Phase::Decommissioning | Phase::StoppingPart { .. }
+            if state.attempt < STUCK_ATTEMPTS =>
+        {
+            return again_later(state, at);
         }
         // The candidate serves either way; instances left over are the runtime's to report.
-        (Phase::Decommissioning, Said::Failed(_)) => advance(plan, state, at),
-        (phase, Said::Failed(reason)) => {
-            let cause = match phase {
-                Phase::Starting => Cause::NotStarted { reason },
-                Phase::Testing => Cause::TestsFailed { reason },
-                Phase::Checking { .. } => Cause::Unhealthy { reason },
-                // Part of the traffic may be there: the way back asks for zero and waits for it.
-                _ => Cause::NotShifted { reason },
-            };
-            backward::roll_back(plan, state, cause, at)
+        Phase::Decommissioning => return advance(plan, state, at),
+        Phase::Hooking {
+            hook: Hook::Contract | Hook::After,
+        } => {
+            let mut told = state;
+            owe(&mut told, Notice::HookFailed);
+            return advance(plan, told, at);
         }
-    }
+        Phase::Hooking {
+            hook: hook @ Hook::Gate { .. },
+        } => Cause::GateFailed {
+            reason: format!("{hook}: {reason}"),
+        },
+        Phase::Hooking { hook } => Cause::HookFailed {
+            reason: format!("{hook}: {reason}"),
+        },
+        Phase::Starting | Phase::Growing { .. } => Cause::NotStarted { reason },
+        Phase::Testing => Cause::TestsFailed { reason },
+        Phase::Checking { .. } => Cause::Unhealthy { reason },
+        Phase::StoppingPart { .. } => Cause::NotReplaced { reason },
+        // Part of the traffic may be there: the way back asks for zero and waits for it.
+        _ => Cause::NotShifted { reason },
+    };
+    backward::roll_back(plan, state, cause, at)
 }
 
 fn acknowledged(state: State) -> State {
@@ -49,125 +70,40 @@ fn acknowledged(state: State) -> State {
     }
 }
 
-/// The watch of a step begins when its weight is in force. Evidence goes on from step to step: it is
-/// never restarted inside a way forward (verdict.md, section 4).
-fn begin_watch(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
-    let watch_ms = plan.traffic_step(step).watch_ms;
-    if watch_ms == 0 {
-        return state;
-    }
-    let (generation, round) = match &state.watch {
-        Some(watch) => (watch.generation, watch.round + 1),
-        None => (state.generation.next(), 0),
-    };
-    let watch = Watch {
-        generation,
-        round,
-        extensions: 0,
-        until: at.plus(millis(watch_ms)),
-        verdict: None,
-    };
-    State {
-        watch: Some(watch),
-        ..state
-    }
-}
-
-/// A watch said that the candidate is healthy, or that it cannot tell.
-pub(crate) fn observed(
-    plan: &Plan,
-    state: State,
-    (generation, round): (Generation, u32),
-    verdict: Verdict,
-    at: Timestamp,
-) -> State {
-    let mut next = state;
-    let is_watched = matches!(
-        next.phase,
-        Phase::Shifting { .. } | Phase::Checking { .. } | Phase::Watching { .. } | Phase::Asking { .. }
-    );
-    match &mut next.watch {
-        Some(_) if !is_watched => return next,
-        Some(watch) if watch.generation == generation && watch.round == round && watch.verdict.is_none() => {
-            watch.verdict = Some(verdict.clone());
-        }
-        Some(_) | None => return next,
-    }
-    match next.phase {
-        Phase::Watching { step } if !next.ready => judge(plan, next, step, verdict, at),
-        Phase::Asking { .. } if !next.ready => match verdict {
-            Verdict::Healthy => advance(plan, next, at),
-            Verdict::Inconclusive { reason } | Verdict::Regressed { reason } => {
-                backward::roll_back(plan, next, Cause::Inconclusive { reason }, at)
-            }
-        },
-        // Before the health check has answered, or in a pause: kept, and weighed when its turn comes.
-        _ => next,
-    }
-}
-
-fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at: Timestamp) -> State {
-    let reason = match verdict {
-        Verdict::Healthy => return advance(plan, state, at),
-        Verdict::Regressed { reason } => {
-            return backward::roll_back(plan, state, Cause::Regressed { reason }, at);
-        }
-        Verdict::Inconclusive { reason } => reason,
-    };
-    let extensions = state.watch.as_ref().map_or(0, |watch| watch.extensions);
-    match plan.strategy.on_inconclusive() {
-        OnInconclusive::Pass => advance(plan, state, at),
-        OnInconclusive::Extend if extensions < plan.strategy.extensions_max() => {
-            let until = at.plus(millis(plan.traffic_step(step).watch_ms));
-            let mut next = next_window(state, until);
-            if let Some(watch) = &mut next.watch {
-                watch.extensions += 1;
-            }
-            enter(next, Phase::Watching { step }, at)
-        }
-        OnInconclusive::Extend | OnInconclusive::Ask => {
-            let asking = next_window(state, at.plus(millis(plan.limits.ask_ms)));
-            let mut next = enter(asking, Phase::Asking { step, reason }, at);
-            owe(&mut next, Notice::Asked);
-            next
-        }
-        OnInconclusive::RollBack => backward::roll_back(plan, state, Cause::Inconclusive { reason }, at),
-    }
-}
-
-fn next_window(mut state: State, until: Timestamp) -> State {
-    if let Some(watch) = &mut state.watch {
-        watch.round += 1;
-        watch.until = until;
-        watch.verdict = None;
-    }
-    state
-}
-
 /// A phase of the way forward outlasted its limit.
 fn outlasted(plan: &Plan, state: State, phase: &Phase, at: Timestamp) -> State {
     let reason = state.describe();
     match phase {
-        Phase::Starting | Phase::Testing | Phase::Shifting { .. } => {
-            backward::roll_back(plan, state, Cause::TimedOut { reason }, at)
+        Phase::Hooking { .. } => {
+            let reason = "it did not end in time".to_owned();
+            failed(plan, state, phase, reason, at)
         }
+        Phase::Starting
+        | Phase::Testing
+        | Phase::Retiring { .. }
+        | Phase::Growing { .. }
+        | Phase::Shifting { .. } => backward::roll_back(plan, state, Cause::TimedOut { reason }, at),
         Phase::Checking { .. } => {
             let reason = "the health check did not answer".to_owned();
             backward::roll_back(plan, state, Cause::Unhealthy { reason }, at)
         }
-        // No gate passes on an absence.
-        Phase::Watching { .. } => {
-            let reason = "no verdict arrived".to_owned();
-            backward::roll_back(plan, state, Cause::Inconclusive { reason }, at)
+        Phase::Watching { .. } => watch::outlasted(plan, state, at),
+        Phase::Asking { reason, .. } => watch::unanswered(plan, state, reason, at),
+        Phase::Approving { .. } => watch::unanswered(plan, state, "it needs an approval", at),
+        Phase::Finishing | Phase::Decommissioning | Phase::StoppingPart { .. }
+            if state.attempt < STUCK_ATTEMPTS =>
+        {
+            again(state, at)
         }
-        Phase::Asking { reason, .. } => {
-            let reason = format!("{reason}, and nobody answered in time");
-            backward::roll_back(plan, state, Cause::Inconclusive { reason }, at)
+        Phase::Finishing | Phase::StoppingPart { .. } => {
+            backward::roll_back(plan, state, Cause::TimedOut { reason }, at)
         }
-        Phase::Finishing if state.attempt < STUCK_ATTEMPTS => again(state, at),
-        Phase::Finishing => backward::roll_back(plan, state, Cause::TimedOut { reason }, at),
-        Phase::Decommissioning if state.attempt < STUCK_ATTEMPTS => again(state, at),
-        Phase::DrainingBaseline | Phase::Lingering | Phase::Decommissioning => advance(plan, state, at),
+        Phase::Frozen { .. }
+        | Phase::Holding { .. }
+        | Phase::DrainingPart { .. }
+        | Phase::DrainingBaseline
+        | Phase::Lingering
+        | Phase::Decommissioning => advance(plan, state, at),
         Phase::Restoring
         | Phase::Withdrawing
         | Phase::Protected
@@ -184,10 +120,7 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
     if let Some(pause) = &state.paused {
         // The guard keeps watching through the pause.
         let until = pause.at.plus(millis(plan.limits.pause_ms));
-        let guarded = match &state.watch {
-            Some(watch) if watch.verdict.is_some() => next_window(state, until),
-            Some(_) | None => state,
-        };
+        let guarded = watch::guarded(state, until);
         let generation = guarded.generation.next();
         return State {
             generation,
@@ -196,26 +129,21 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
         };
     }
     match state.phase {
-        Phase::Starting if plan.strategy.tests() => enter(state, Phase::Testing, at),
-        Phase::Starting | Phase::Testing => shift(plan, state, 0, at),
+        Phase::Hooking { hook } => hooked(plan, state, hook, at),
+        Phase::Starting if plan.strategy.manner().tests => enter(state, Phase::Testing, at),
+        Phase::Starting | Phase::Testing => gates::go(plan, state, 0, at),
+        Phase::Frozen { step, .. } => gates::unfrozen(plan, state, step, at),
+        Phase::Retiring { step } => enter(state, Phase::DrainingPart { step }, at),
+        Phase::Growing { step } => replace::grown(plan, state, step, at),
         Phase::Shifting { step } => enter(state, Phase::Checking { step }, at),
-        Phase::Checking { step } if plan.traffic_step(step).watch_ms > 0 => {
-            let verdict = state.watch.as_ref().and_then(|watch| watch.verdict.clone());
-            let watching = enter(state, Phase::Watching { step }, at);
-            match verdict {
-                Some(verdict) => judge(plan, watching, step, verdict, at),
-                None => watching,
-            }
-        }
-        Phase::Checking { step } | Phase::Watching { step } | Phase::Asking { step, .. } => {
-            if step + 1 < plan.steps().len() {
-                shift(plan, state, step + 1, at)
-            } else {
-                finish(plan, state, at)
-            }
-        }
+        Phase::Checking { step } => replace::checked(plan, state, step, at),
+        Phase::DrainingPart { step } => enter(state, Phase::StoppingPart { step }, at),
+        Phase::StoppingPart { step } => replace::stopped(plan, state, step, at),
+        Phase::Watching { step } => gates::watched(plan, state, step, at),
+        Phase::Approving { step } | Phase::Asking { step, .. } => gates::approved(plan, state, step, at),
+        Phase::Holding { step, .. } => gates::go(plan, state, step + 1, at),
         Phase::Finishing => after_full(plan, state, at),
-        Phase::DrainingBaseline if plan.strategy.decommission_after_ms() > 0 => {
+        Phase::DrainingBaseline if plan.strategy.manner().decommission_after_ms > 0 => {
             enter(state, Phase::Lingering, at)
         }
         Phase::DrainingBaseline | Phase::Lingering => {
@@ -225,7 +153,7 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
             };
             enter(cooling, Phase::Decommissioning, at)
         }
-        Phase::Decommissioning => announce(state, End::Deployed, at),
+        Phase::Decommissioning => conclude(plan, state, at),
         Phase::Restoring
         | Phase::Withdrawing
         | Phase::Protected
@@ -237,12 +165,47 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
     }
 }
 
-fn shift(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+/// The first phase of a rollout.
+pub(crate) fn first(plan: &Plan) -> Phase {
+    match (plan.hooks.before, plan.hooks.expand) {
+        (true, _) => Phase::Hooking { hook: Hook::Before },
+        (false, true) => Phase::Hooking { hook: Hook::Expand },
+        (false, false) => Phase::Starting,
+    }
+}
+
+fn hooked(plan: &Plan, state: State, hook: Hook, at: Timestamp) -> State {
+    match hook {
+        Hook::Before if plan.hooks.expand => enter(state, Phase::Hooking { hook: Hook::Expand }, at),
+        Hook::Before | Hook::Expand => enter(state, Phase::Starting, at),
+        Hook::Gate { step } => gates::gated(plan, state, step, at),
+        Hook::Contract if plan.hooks.after => enter(state, Phase::Hooking { hook: Hook::After }, at),
+        Hook::Contract | Hook::After => announce(state, End::Deployed, at),
+    }
+}
+
+/// The baseline is gone.
+fn conclude(plan: &Plan, state: State, at: Timestamp) -> State {
+    if plan.hooks.contract {
+        // From its first statement on: half a migration is no place to return from.
+        let bound = State {
+            irreversible: true,
+            ..state
+        };
+        enter(bound, Phase::Hooking { hook: Hook::Contract }, at)
+    } else if plan.hooks.after {
+        enter(state, Phase::Hooking { hook: Hook::After }, at)
+    } else {
+        announce(state, End::Deployed, at)
+    }
+}
+
+pub(crate) fn shift(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
     let weight = plan.traffic_step(step).weight;
     enter(ask_for(state, weight), Phase::Shifting { step }, at)
 }
 
-fn ask_for(state: State, weight: Weight) -> State {
+pub(crate) fn ask_for(state: State, weight: Weight) -> State {
     State {
         traffic: Traffic {
             weight,
@@ -254,7 +217,7 @@ fn ask_for(state: State, weight: Weight) -> State {
 }
 
 /// The last watch ended well: what is left of the traffic goes over, then the baseline goes.
-fn finish(plan: &Plan, state: State, at: Timestamp) -> State {
+pub(crate) fn finish(plan: &Plan, state: State, at: Timestamp) -> State {
     if state.traffic.weight == Weight::FULL && state.traffic.acknowledged {
         after_full(plan, state, at)
     } else {
@@ -265,37 +228,6 @@ fn finish(plan: &Plan, state: State, at: Timestamp) -> State {
 fn after_full(plan: &Plan, state: State, at: Timestamp) -> State {
     match plan.previous() {
         Some(_) => enter(state, Phase::DrainingBaseline, at),
-        None => announce(state, End::Deployed, at),
-    }
-}
-
-/// A person takes the verdict upon themselves.
-pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> State {
-    match state.phase {
-        Phase::Watching { .. } | Phase::Asking { .. } => {
-            let promoted = State {
-                promoted_by: Some(by),
-                paused: None,
-                ..state
-            };
-            finish(plan, promoted, at)
-        }
-        // Nothing to promote yet, or no longer.
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Shifting { .. }
-        | Phase::Checking { .. }
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-        | Phase::Decommissioning
-        | Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::Protected
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping
-        | Phase::Announcing { .. }
-        | Phase::Ended { .. } => state,
+        None => conclude(plan, state, at),
     }
 }

@@ -3,13 +3,18 @@
 use trimtab_model::Timestamp;
 
 use crate::{
-    Cause, Event, OnRegressed, Phase, Plan, Protection, State, Verdict, backward, forward,
-    machine::{enter, millis},
+    Cause, Event, Notice, OnRegressed, Phase, Plan, Protection, State, Verdict, Way, backward, forward,
+    gates,
+    machine::{again, enter, millis, owe},
     state::Pause,
+    watch,
 };
 
 /// Applies the events that do not depend on the phase's own work, and hands back the others.
 pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Box<(State, Event)>> {
+    if state.irreversible && takes_back(&event) {
+        return Ok(refuse(state));
+    }
     match event {
         Event::Observed {
             at,
@@ -19,7 +24,7 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
         } => Ok(match verdict {
             Verdict::Regressed { reason } => regressed(plan, state, generation, reason, at),
             Verdict::Healthy | Verdict::Inconclusive { .. } => {
-                forward::observed(plan, state, (generation, round), verdict, at)
+                watch::observed(plan, state, (generation, round), verdict, at)
             }
         }),
         Event::Protected { at, incident, reason } => Ok(protect(plan, state, incident, reason, at)),
@@ -34,10 +39,14 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
             Some(_) => state,
         }),
         Event::Superseded { at, by } => Ok(superseded(plan, state, by, at)),
-        Event::Cleared { at, incident, .. } => Ok(backward::cleared(state, &incident, at)),
+        Event::Cleared { at, incident, .. } => Ok(backward::cleared(plan, state, &incident, at)),
         Event::Paused { at, by } => Ok(pause(state, by, at)),
         Event::Resumed { at, .. } => Ok(resume(plan, state, at)),
-        Event::Promoted { at, by } => Ok(forward::promote(plan, state, by, at)),
+        Event::Promoted { at, by } => Ok(gates::promote(plan, state, by, at)),
+        Event::Approved { at, step, .. } => Ok(gates::approve(plan, state, step, at)),
+        Event::Restarted { at, by } => Ok(backward::restart(plan, state, &by, at)),
+        Event::Retried { at, .. } if state.retry_at.is_some() => Ok(again(state, at)),
+        Event::Retried { .. } => Ok(state),
         Event::Notified { at, what, generation } => {
             let mut next = state;
             next.owed
@@ -50,6 +59,7 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
             Ok(backward::roll_back(plan, state, Cause::TimedOut { reason }, at))
         }
         Event::Started { .. }
+        | Event::HookRan { .. }
         | Event::Tested { .. }
         | Event::Shifted { .. }
         | Event::HealthChecked { .. }
@@ -77,7 +87,8 @@ fn regressed(
     }
     // A candidate that a restart had cured and that regresses again is not worth a second restart.
     let restart_is_worth_it = state.cleared == 0 && plan.previous().is_some();
-    match plan.strategy.on_regressed() {
+    let on_regressed = plan.strategy.manner().on_regressed;
+    match on_regressed {
         OnRegressed::Protect if restart_is_worth_it => {
             let protection = Protection {
                 incident: None,
@@ -93,6 +104,10 @@ fn regressed(
         OnRegressed::Protect | OnRegressed::RollBack => {
             backward::roll_back(plan, state, Cause::Regressed { reason }, at)
         }
+        OnRegressed::Ask | OnRegressed::Report => match watch::regressed_softly(plan, state, &reason, at) {
+            Ok(next) => next,
+            Err(state) => backward::roll_back(plan, *state, Cause::Regressed { reason }, at),
+        },
     }
 }
 
@@ -165,69 +180,70 @@ fn condemn(plan: &Plan, state: State, cause: Cause, at: Timestamp) -> State {
 }
 
 fn superseded(plan: &Plan, state: State, by: trimtab_model::RolloutId, at: Timestamp) -> State {
-    match &state.phase {
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Shifting { .. }
-        | Phase::Checking { .. }
-        | Phase::Watching { .. }
-        | Phase::Asking { .. } => backward::roll_back(plan, state, Cause::Superseded { by }, at),
-        Phase::Restoring | Phase::Withdrawing | Phase::Protected if state.cause.is_none() => {
-            backward::roll_back(plan, state, Cause::Superseded { by }, at)
-        }
-        // Past its verdict or on its way back: it is over sooner than it could be turned round.
-        Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::Protected
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-        | Phase::Decommissioning
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping
-        | Phase::Announcing { .. }
-        | Phase::Ended { .. } => state,
+    let undecided = match state.phase.way() {
+        Way::Forward => true,
+        Way::Back => state.cause.is_none(),
+        // Past its verdict: it is over sooner than it could be turned round.
+        Way::Landing | Way::Over => false,
+    };
+    if undecided {
+        backward::roll_back(plan, state, Cause::Superseded { by }, at)
+    } else {
+        state
     }
 }
 
 fn pause(state: State, by: trimtab_model::Actor, at: Timestamp) -> State {
-    match state.phase {
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Shifting { .. }
-        | Phase::Checking { .. }
-        | Phase::Watching { .. }
-        | Phase::Asking { .. }
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-            if state.paused.is_none() =>
-        {
-            State {
-                paused: Some(Pause { at, by }),
-                ..state
-            }
-        }
-        // Nothing holds a candidate on its way back, and the last step forward needs no holding.
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Shifting { .. }
-        | Phase::Checking { .. }
-        | Phase::Watching { .. }
-        | Phase::Asking { .. }
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-        | Phase::Decommissioning
-        | Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::Protected
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping
-        | Phase::Announcing { .. }
-        | Phase::Ended { .. } => state,
+    let holds = match state.phase.way() {
+        Way::Forward => true,
+        // The last steps need no holding.
+        Way::Landing => !matches!(state.phase, Phase::Decommissioning | Phase::Hooking { .. }),
+        // Nothing holds a candidate on its way back.
+        Way::Back | Way::Over => false,
+    };
+    if !holds || state.paused.is_some() {
+        return state;
+    }
+    State {
+        paused: Some(Pause { at, by }),
+        ..state
+    }
+}
+
+/// Nothing leads back from a migration that the baseline cannot live with; people hear that once.
+fn refuse(mut state: State) -> State {
+    if !state.refused {
+        state.refused = true;
+        owe(&mut state, Notice::CannotRollBack);
+    }
+    state
+}
+
+fn takes_back(event: &Event) -> bool {
+    match event {
+        Event::Protected { .. }
+        | Event::Condemned { .. }
+        | Event::RolledBack { .. }
+        | Event::Aborted { .. }
+        | Event::Restarted { .. } => true,
+        Event::Observed { verdict, .. } => matches!(verdict, Verdict::Regressed { .. }),
+        Event::Started { .. }
+        | Event::HookRan { .. }
+        | Event::Tested { .. }
+        | Event::Shifted { .. }
+        | Event::HealthChecked { .. }
+        | Event::Drained { .. }
+        | Event::Stopped { .. }
+        | Event::Quarantined { .. }
+        | Event::Notified { .. }
+        | Event::TimerFired { .. }
+        | Event::Paused { .. }
+        | Event::Resumed { .. }
+        | Event::Promoted { .. }
+        | Event::Approved { .. }
+        | Event::Retried { .. }
+        | Event::Cleared { .. }
+        | Event::Superseded { .. } => false,
     }
 }
 

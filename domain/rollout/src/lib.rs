@@ -4,26 +4,38 @@
 //! [`pending`] recomputes all that is owed, so that a crash loses nothing. The shell journals each
 //! event, folds it, and carries out what is pending; it cancels whatever no longer is.
 //!
-//! A strategy ([`blue_green`], [`direct`]) only says in which traffic steps a candidate goes forward.
+//! A strategy ([`blue_green`], [`canary`], [`rolling`], [`direct`]) only says in which traffic steps a
+//! candidate goes forward, and what gates each.
 //! What takes it back (`guard`, `backward`) is shared by all of them: the weight to zero acknowledged,
 //! drained, quarantined, stopped, the team told.
 
 mod answer;
 mod backward;
 pub mod blue_green;
+pub mod canary;
+mod cause;
 pub mod direct;
 mod effect;
 mod event;
 mod forward;
+mod gates;
 mod guard;
 mod machine;
+mod phase;
 mod plan;
+mod replace;
+pub mod rolling;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod watch;
 
+pub use cause::Cause;
 pub use effect::{Effect, Notice, TimerName};
 pub use event::{Event, Outcome, Verdict};
 pub use machine::{EVENT_VERSION, pending, start, step};
-pub use plan::{Limits, OnInconclusive, OnRegressed, Plan, Strategy, TrafficStep};
-pub use state::{Cause, End, Owed, Pause, Phase, Protection, State, Traffic, Watch};
+pub use phase::{End, Hook, Phase, Way};
+pub use plan::{Freeze, Hooks, Limits, OnInconclusive, OnRegressed, Plan, Strategy};
+pub use state::{Owed, Pause, Protection, State, Traffic, Watch};
+pub use steps::{Gate, Instances, Replacement, TrafficStep};

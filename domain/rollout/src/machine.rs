@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use trimtab_model::{Generation, Timestamp, Weight};
+use trimtab_model::{Generation, ReleaseId, Timestamp, Weight};
 
 use crate::{
-    Effect, End, Event, Notice, Owed, Phase, Plan, State, TimerName, Traffic, TrafficStep, answer::said,
-    backward, forward, guard,
+    Effect, End, Event, Notice, OnInconclusive, Owed, Phase, Plan, State, Strategy, TimerName, Traffic,
+    TrafficStep, Way, answer::said, backward, forward, guard, replace, watch,
 };
 
 /// The version of [`Event`] as journalled.
@@ -25,7 +25,7 @@ const DRAIN_GRACE_MS: u64 = 2000;
 pub fn start(plan: &Plan) -> State {
     State {
         generation: Generation(1),
-        phase: Phase::Starting,
+        phase: forward::first(plan),
         since: plan.started_at,
         attempt: 1,
         retry_at: None,
@@ -37,6 +37,10 @@ pub fn start(plan: &Plan) -> State {
         },
         exposed: false,
         baseline_warm: true,
+        instances: replace::at_start(plan),
+        irreversible: false,
+        refused: false,
+        reported: None,
         watch: None,
         protection: None,
         cleared: 0,
@@ -68,25 +72,9 @@ fn transition(plan: &Plan, state: State, event: Event) -> State {
         Err(unguarded) => *unguarded,
     };
     let said = said(plan, &state, &event);
-    match state.phase {
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Shifting { .. }
-        | Phase::Checking { .. }
-        | Phase::Watching { .. }
-        | Phase::Asking { .. }
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-        | Phase::Decommissioning => forward::apply(plan, state, said, at),
-        Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::Protected
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping
-        | Phase::Announcing { .. }
-        | Phase::Ended { .. } => backward::apply(plan, state, said, at),
+    match state.phase.way() {
+        Way::Forward | Way::Landing => forward::apply(plan, state, said, at),
+        Way::Back | Way::Over => backward::apply(plan, state, said, at),
     }
 }
 
@@ -99,7 +87,7 @@ pub fn pending(plan: &Plan, state: &State) -> Vec<Effect> {
     if !state.ready && state.retry_at.is_none() {
         effects.extend(work(plan, state));
     }
-    effects.extend(observation(state));
+    effects.extend(watch::observation(state));
     effects.extend(state.owed.iter().map(|owed| Effect::Notify {
         what: owed.what,
         generation: owed.generation,
@@ -111,89 +99,76 @@ pub fn pending(plan: &Plan, state: &State) -> Vec<Effect> {
 /// The work of the present phase: one effect at most.
 pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
     let generation = state.generation;
-    let candidate = || plan.candidate.clone();
-    let until = state.since.plus(millis(plan.strategy.drain_ms()));
+    let drain_until = state.since.plus(millis(plan.strategy.manner().drain_ms));
+    let start = |release: Option<&ReleaseId>, count| {
+        release.map(|release| Effect::StartInstances {
+            release: release.clone(),
+            count,
+            generation,
+        })
+    };
+    let drain = |release: Option<&ReleaseId>, keep| {
+        release.map(|release| Effect::Drain {
+            release: release.clone(),
+            keep,
+            generation,
+            until: drain_until,
+        })
+    };
+    let stop = |release: Option<&ReleaseId>, keep| {
+        release.map(|release| Effect::StopInstances {
+            release: release.clone(),
+            keep,
+            generation,
+        })
+    };
+    let release = || plan.candidate.clone();
+    let (candidate, previous) = (Some(&plan.candidate), plan.previous());
+    let batch = |step: usize| plan.traffic_step(step).replacement;
     match &state.phase {
-        Phase::Starting => Some(Effect::StartInstances {
-            release: candidate(),
+        Phase::Hooking { hook } => Some(Effect::RunHook {
+            hook: *hook,
             generation,
         }),
+        Phase::Starting => start(candidate, replace::first_count(plan)),
+        Phase::Growing { step } => start(candidate, batch(*step).map(|batch| batch.candidate)),
         Phase::Testing => Some(Effect::Test {
-            release: candidate(),
+            release: release(),
             generation,
         }),
-        Phase::Shifting { .. } | Phase::Finishing | Phase::Withdrawing => Some(Effect::ShiftTraffic {
-            candidate_weight: state.traffic.weight,
-            generation,
-        }),
+        Phase::Shifting { .. } | Phase::Retiring { .. } | Phase::Finishing | Phase::Withdrawing => {
+            Some(Effect::ShiftTraffic {
+                candidate_weight: state.traffic.weight,
+                instances: state.instances,
+                generation,
+            })
+        }
         Phase::Checking { .. } => Some(Effect::CheckHealth {
-            release: candidate(),
+            release: release(),
             generation,
         }),
-        Phase::Asking { .. } => Some(Effect::AskPerson {
+        Phase::Asking { .. } | Phase::Approving { .. } => Some(Effect::AskPerson {
             generation,
             until: state.since.plus(millis(plan.limits.ask_ms)),
         }),
-        Phase::DrainingBaseline => plan.previous().map(|release| Effect::Drain {
-            release: release.clone(),
-            generation,
-            until,
-        }),
-        Phase::Decommissioning => plan.previous().map(|release| Effect::StopInstances {
-            release: release.clone(),
-            generation,
-        }),
-        Phase::Restoring => plan.previous().map(|release| Effect::StartInstances {
-            release: release.clone(),
-            generation,
-        }),
-        Phase::DrainingCandidate => Some(Effect::Drain {
-            release: candidate(),
-            generation,
-            until,
-        }),
+        Phase::DrainingPart { step } => drain(previous, batch(*step).map(|batch| batch.baseline)),
+        Phase::StoppingPart { step } => stop(previous, batch(*step).map(|batch| batch.baseline)),
+        Phase::DrainingBaseline => drain(previous, None),
+        Phase::Decommissioning => stop(previous, None),
+        Phase::Restoring => start(previous, None),
+        Phase::DrainingCandidate => drain(candidate, None),
         Phase::Quarantining => Some(Effect::Quarantine {
-            release: candidate(),
+            release: release(),
             digest: plan.candidate_digest.clone(),
             reason: state.cause.as_ref().map(ToString::to_string).unwrap_or_default(),
             generation,
         }),
-        Phase::Stopping => Some(Effect::StopInstances {
-            release: candidate(),
-            generation,
-        }),
+        Phase::Stopping => stop(candidate, None),
         Phase::Watching { .. }
+        | Phase::Frozen { .. }
+        | Phase::Holding { .. }
         | Phase::Lingering
         | Phase::Protected
-        | Phase::Announcing { .. }
-        | Phase::Ended { .. } => None,
-    }
-}
-
-/// A regression can be reported from the first user on the candidate until the watch is answered, also
-/// while a person has paused or is asked.
-fn observation(state: &State) -> Option<Effect> {
-    let watch = state.watch.as_ref().filter(|watch| watch.verdict.is_none())?;
-    match state.phase {
-        Phase::Shifting { .. } | Phase::Checking { .. } | Phase::Watching { .. } | Phase::Asking { .. } => {
-            Some(Effect::Observe {
-                generation: watch.generation,
-                round: watch.round,
-                until: watch.until,
-            })
-        }
-        Phase::Starting
-        | Phase::Testing
-        | Phase::Finishing
-        | Phase::DrainingBaseline
-        | Phase::Lingering
-        | Phase::Decommissioning
-        | Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::Protected
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping
         | Phase::Announcing { .. }
         | Phase::Ended { .. } => None,
     }
@@ -217,18 +192,27 @@ fn timer(plan: &Plan, state: &State) -> Effect {
 fn deadline(plan: &Plan, state: &State) -> Timestamp {
     let limits = &plan.limits;
     let ms = match &state.phase {
-        Phase::Starting | Phase::Restoring => limits.start_ms,
+        Phase::Starting | Phase::Growing { .. } => match &plan.strategy {
+            Strategy::Rolling(rolling) => rolling.progress_ms,
+            Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => limits.start_ms,
+        },
+        Phase::Restoring => limits.start_ms,
+        Phase::Hooking { .. } => limits.hook_ms,
         Phase::Testing => limits.test_ms,
-        Phase::Shifting { .. } | Phase::Finishing | Phase::Withdrawing => limits.shift_ms,
-        Phase::Checking { .. } => limits.health_ms,
-        Phase::Watching { .. } => {
-            let until = state.watch.as_ref().map_or(state.since, |watch| watch.until);
-            return until.plus(millis(limits.verdict_grace_ms));
+        Phase::Shifting { .. } | Phase::Retiring { .. } | Phase::Finishing | Phase::Withdrawing => {
+            limits.shift_ms
         }
-        Phase::Asking { .. } => limits.ask_ms,
-        Phase::DrainingBaseline | Phase::DrainingCandidate => plan.strategy.drain_ms() + DRAIN_GRACE_MS,
-        Phase::Lingering => plan.strategy.decommission_after_ms(),
-        Phase::Decommissioning | Phase::Quarantining | Phase::Stopping => limits.stop_ms,
+        Phase::Checking { .. } => limits.health_ms,
+        Phase::Watching { .. } => return watch_deadline(plan, state),
+        Phase::Frozen { until, .. } | Phase::Holding { until, .. } => return *until,
+        Phase::Asking { .. } | Phase::Approving { .. } => limits.ask_ms,
+        Phase::DrainingBaseline | Phase::DrainingCandidate | Phase::DrainingPart { .. } => {
+            plan.strategy.manner().drain_ms + DRAIN_GRACE_MS
+        }
+        Phase::Lingering => plan.strategy.manner().decommission_after_ms,
+        Phase::Decommissioning | Phase::StoppingPart { .. } | Phase::Quarantining | Phase::Stopping => {
+            limits.stop_ms
+        }
         Phase::Protected => match state.protection.as_ref().and_then(|p| p.incident.as_ref()) {
             Some(_) => limits.protect_ms,
             None => limits.incident_wait_ms,
@@ -236,6 +220,15 @@ fn deadline(plan: &Plan, state: &State) -> Timestamp {
         Phase::Announcing { .. } | Phase::Ended { .. } => limits.notify_ms,
     };
     state.since.plus(millis(ms))
+}
+
+/// The window's end, and a while for the verdict on it to arrive.
+fn watch_deadline(plan: &Plan, state: &State) -> Timestamp {
+    match &state.watch {
+        Some(watch) if watch.verdict.is_some() => watch.until,
+        Some(watch) => watch.until.plus(millis(plan.limits.verdict_grace_ms)),
+        None => state.since.plus(millis(plan.limits.verdict_grace_ms)),
+    }
 }
 
 impl Plan {
@@ -246,6 +239,14 @@ impl Plan {
             .filter(|baseline| **baseline != self.candidate)
     }
 
+    /// How many instances the baseline has, when they are replaced.
+    pub(crate) fn baseline_instances(&self) -> Option<u32> {
+        match &self.strategy {
+            Strategy::Rolling(rolling) if self.previous().is_some() => Some(rolling.baseline_instances),
+            Strategy::Rolling(_) | Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => None,
+        }
+    }
+
     /// The traffic steps of this rollout; never empty.
     pub fn steps(&self) -> Vec<TrafficStep> {
         self.strategy.steps(self.previous().is_some())
@@ -253,10 +254,7 @@ impl Plan {
 
     /// One traffic step; past the last there is everything, unwatched.
     pub(crate) fn traffic_step(&self, step: usize) -> TrafficStep {
-        let past = TrafficStep {
-            weight: Weight::FULL,
-            watch_ms: 0,
-        };
+        let past = TrafficStep::plain(Weight::FULL, 0, OnInconclusive::Pass);
         self.steps().get(step).copied().unwrap_or(past)
     }
 }

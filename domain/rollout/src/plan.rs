@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Digest, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName, Timestamp, Weight};
 
-use crate::{blue_green::BlueGreen, direct::Direct};
+use crate::{TrafficStep, blue_green::BlueGreen, canary::Canary, direct::Direct, rolling::Rolling};
 
 /// What a rollout sets out to do; fixed when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +28,54 @@ pub struct Plan {
     pub strategy: Strategy,
     /// How long each phase may take.
     pub limits: Limits,
+    /// The jobs of the team that run on the way.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// When no traffic may go forward. Nothing on the way back heeds it.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
 }
 
-/// How traffic goes over to the candidate. Canary, rolling and flag rollouts each become one more
-/// variant with a file of its own.
+/// The jobs of the team that run on the way; what they are is the shell's to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hooks {
+    /// True when one runs before anything else.
+    pub before: bool,
+    /// True when a migration runs before the first instance.
+    pub expand: bool,
+    /// True when a migration runs after the baseline is gone; nothing leads back from there.
+    pub contract: bool,
+    /// True when one runs after everything else.
+    pub after: bool,
+}
+
+/// A stretch of time in which no traffic goes forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub until: Timestamp,
+}
+
+impl Plan {
+    /// When the freeze that holds at `at` ends, if one does; freezes that follow at once count as one.
+    pub fn frozen_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let mut until = at;
+        // Each may be passed through once, so this ends.
+        for _ in 0..self.freezes.len() {
+            let held = self
+                .freezes
+                .iter()
+                .filter(|freeze| freeze.from <= until && until < freeze.until);
+            until = held.map(|freeze| freeze.until).max().unwrap_or(until);
+        }
+        (until > at).then_some(until)
+    }
+}
+
+/// How traffic goes over to the candidate; each has a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Strategy {
@@ -39,15 +83,25 @@ pub enum Strategy {
     Direct(Direct),
     /// Green beside blue, tested off-traffic, switched in one step, watched, blue decommissioned.
     BlueGreen(BlueGreen),
+    /// A few users first, then more, each step gated.
+    Canary(Canary),
+    /// Instances replaced batch by batch.
+    Rolling(Rolling),
 }
 
-/// One step of traffic on the way forward.
+/// How the strategies differ, beside their traffic steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrafficStep {
-    /// The candidate's share.
-    pub weight: Weight,
-    /// How long it is watched in milliseconds; 0 is not at all.
-    pub watch_ms: u64,
+pub(crate) struct Manner {
+    /// True when the candidate is tested off-traffic first (B.BG3).
+    pub(crate) tests: bool,
+    /// How long a release may drain in milliseconds.
+    pub(crate) drain_ms: u64,
+    /// How long a drained baseline stays warm in milliseconds.
+    pub(crate) decommission_after_ms: u64,
+    /// What a regression leads to.
+    pub(crate) on_regressed: OnRegressed,
+    /// How often an inconclusive watch may be extended.
+    pub(crate) extensions_max: u32,
 }
 
 impl Strategy {
@@ -56,62 +110,49 @@ impl Strategy {
         let steps = match self {
             Strategy::Direct(direct) => direct.steps(),
             Strategy::BlueGreen(blue_green) => blue_green.steps(),
+            Strategy::Canary(canary) => canary.steps(),
+            Strategy::Rolling(rolling) => rolling.steps(),
         };
         if has_baseline {
             return steps;
         }
-        let watch_ms = steps.iter().map(|step| step.watch_ms).max().unwrap_or(0);
-        vec![TrafficStep {
-            weight: Weight::FULL,
-            watch_ms,
-        }]
+        let longest = steps.iter().max_by_key(|step| step.watch_ms);
+        let (watch_ms, on_inconclusive) = longest.map_or((0, OnInconclusive::Pass), |step| {
+            (step.watch_ms, step.on_inconclusive)
+        });
+        vec![TrafficStep::plain(Weight::FULL, watch_ms, on_inconclusive)]
     }
 
-    /// True when the candidate is tested off-traffic first (B.BG3).
-    pub fn tests(&self) -> bool {
+    pub(crate) fn manner(&self) -> Manner {
         match self {
-            Strategy::Direct(_) => false,
-            Strategy::BlueGreen(blue_green) => blue_green.test,
-        }
-    }
-
-    /// How long a release may drain in milliseconds.
-    pub fn drain_ms(&self) -> u64 {
-        match self {
-            Strategy::Direct(direct) => direct.drain_ms,
-            Strategy::BlueGreen(blue_green) => blue_green.drain_ms,
-        }
-    }
-
-    /// How long a drained baseline stays warm in milliseconds.
-    pub fn decommission_after_ms(&self) -> u64 {
-        match self {
-            Strategy::Direct(_) => 0,
-            Strategy::BlueGreen(blue_green) => blue_green.decommission_after_ms,
-        }
-    }
-
-    /// What an inconclusive watch leads to.
-    pub fn on_inconclusive(&self) -> OnInconclusive {
-        match self {
-            Strategy::Direct(_) => OnInconclusive::Pass,
-            Strategy::BlueGreen(blue_green) => blue_green.on_inconclusive,
-        }
-    }
-
-    /// What a regression leads to.
-    pub fn on_regressed(&self) -> OnRegressed {
-        match self {
-            Strategy::Direct(_) => OnRegressed::RollBack,
-            Strategy::BlueGreen(blue_green) => blue_green.on_regressed,
-        }
-    }
-
-    /// How often an inconclusive watch may be extended.
-    pub fn extensions_max(&self) -> u32 {
-        match self {
-            Strategy::Direct(_) => 0,
-            Strategy::BlueGreen(blue_green) => blue_green.extensions_max,
+            Strategy::Direct(direct) => Manner {
+                tests: false,
+                drain_ms: direct.drain_ms,
+                decommission_after_ms: 0,
+                on_regressed: OnRegressed::RollBack,
+                extensions_max: 0,
+            },
+            Strategy::BlueGreen(blue_green) => Manner {
+                tests: blue_green.test,
+                drain_ms: blue_green.drain_ms,
+                decommission_after_ms: blue_green.decommission_after_ms,
+                on_regressed: blue_green.on_regressed,
+                extensions_max: blue_green.extensions_max,
+            },
+            Strategy::Canary(canary) => Manner {
+                tests: canary.test,
+                drain_ms: canary.drain_ms,
+                decommission_after_ms: canary.decommission_after_ms,
+                on_regressed: canary.on_regressed,
+                extensions_max: canary.extensions_max,
+            },
+            Strategy::Rolling(rolling) => Manner {
+                tests: rolling.test,
+                drain_ms: rolling.drain_ms,
+                decommission_after_ms: 0,
+                on_regressed: rolling.on_regressed,
+                extensions_max: 0,
+            },
         }
     }
 }
@@ -128,9 +169,11 @@ pub enum OnInconclusive {
     Ask,
     /// Take the candidate back.
     RollBack,
+    /// Go on, and tell the team.
+    Report,
 }
 
-/// What a regression leads to; traffic leaves the candidate at once either way.
+/// What a regression leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRegressed {
@@ -139,10 +182,15 @@ pub enum OnRegressed {
     Protect,
     /// Roll back and quarantine.
     RollBack,
+    /// Leave traffic where it is and ask a person.
+    Ask,
+    /// Shadow mode: only say that it would have been rolled back.
+    Report,
 }
 
 /// How long each phase may take, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Starting instances until they are healthy.
     pub start_ms: u64,
@@ -166,6 +214,8 @@ pub struct Limits {
     pub incident_wait_ms: u64,
     /// Putting a notice into the outbox.
     pub notify_ms: u64,
+    /// A job of the team.
+    pub hook_ms: u64,
 }
 
 impl Default for Limits {
@@ -184,6 +234,7 @@ impl Default for Limits {
             protect_ms: 5 * 60 * SECOND,
             incident_wait_ms: 10 * SECOND,
             notify_ms: 60 * SECOND,
+            hook_ms: 15 * 60 * SECOND,
         }
     }
 }

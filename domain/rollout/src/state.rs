@@ -1,11 +1,9 @@
 //! Where a rollout stands.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use trimtab_model::{Actor, Generation, IncidentId, RolloutId, Timestamp, Weight};
+use trimtab_model::{Actor, Generation, IncidentId, Timestamp, Weight};
 
-use crate::{Notice, Verdict};
+use crate::{Cause, End, Instances, Notice, Phase, Verdict};
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +28,14 @@ pub struct State {
     pub exposed: bool,
     /// False once stopping the baseline was asked for.
     pub baseline_warm: bool,
+    /// How many instances of each release take traffic, when they are replaced; none is all.
+    pub instances: Option<Instances>,
+    /// True once a migration ran that the baseline cannot live with: nothing leads back from there.
+    pub irreversible: bool,
+    /// True once people were told that a wish to go back was refused.
+    pub refused: bool,
+    /// The regression that was only reported, as the team asked for.
+    pub reported: Option<String>,
     /// The comparison under way or last made.
     pub watch: Option<Watch>,
     /// Set while the candidate is kept off traffic for an incident.
@@ -80,6 +86,10 @@ pub struct Watch {
     pub extensions: u32,
     /// The end of the present window.
     pub until: Timestamp,
+    /// The candidate's share in its step.
+    pub weight: Weight,
+    /// Requests that the candidate must have answered at that share to be called healthy.
+    pub requests_min: u64,
     /// What the present window said, if it has.
     pub verdict: Option<Verdict>,
 }
@@ -104,170 +114,6 @@ pub struct Owed {
     pub generation: Generation,
 }
 
-/// What a rollout is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Phase {
-    /// Forward: the candidate's instances start beside the baseline's (B.BG2).
-    Starting,
-    /// Forward: the candidate is tested off-traffic (B.BG3, B.BG4).
-    Testing,
-    /// Forward: traffic goes over (A.P2, B.BG5).
-    Shifting {
-        /// Index into the strategy's traffic steps.
-        step: usize,
-    },
-    /// Forward: the candidate's health is checked under traffic (A.P3, A.P4).
-    Checking {
-        /// Index into the strategy's traffic steps.
-        step: usize,
-    },
-    /// Forward: candidate and baseline are compared (A.P6 to A.P8, B.BG7, B.BG8).
-    Watching {
-        /// Index into the strategy's traffic steps.
-        step: usize,
-    },
-    /// Forward: the watch was inconclusive and a person is asked.
-    Asking {
-        /// Index into the strategy's traffic steps.
-        step: usize,
-        /// What the watch lacked.
-        reason: String,
-    },
-    /// Forward: the holdback goes over too.
-    Finishing,
-    /// Forward: the baseline's last requests end.
-    DrainingBaseline,
-    /// Forward: the baseline stays warm a little longer.
-    Lingering,
-    /// Forward: the baseline stops (B.BG10).
-    Decommissioning,
-    /// Back: the baseline had been stopped and is started again.
-    Restoring,
-    /// Back: traffic leaves the candidate (A.P5, B.BG9).
-    Withdrawing,
-    /// Off traffic, warm, until an incident condemns or clears the candidate.
-    Protected,
-    /// Back: the candidate's last requests end.
-    DrainingCandidate,
-    /// Back: the candidate is put on record as known bad.
-    Quarantining,
-    /// Back: the candidate stops.
-    Stopping,
-    /// The end is settled; the team is being told.
-    Announcing {
-        /// The end to come.
-        end: End,
-    },
-    /// Over.
-    Ended {
-        /// How.
-        end: End,
-    },
-}
-
-/// How a rollout ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum End {
-    /// The candidate serves.
-    Deployed,
-    /// The candidate had traffic and was taken off.
-    RolledBack {
-        /// Why.
-        reason: String,
-    },
-    /// The candidate never had traffic.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::Deployed => f.write_str("deployed"),
-            End::RolledBack { reason } => write!(f, "rolled back: {reason}"),
-            End::Failed { reason } => write!(f, "failed: {reason}"),
-        }
-    }
-}
-
-/// Why a candidate goes back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "reason and by mean the same in each variant")]
-pub enum Cause {
-    /// Its instances did not start or become healthy.
-    NotStarted { reason: String },
-    /// The off-traffic tests failed.
-    TestsFailed { reason: String },
-    /// Traffic could not be shifted.
-    NotShifted { reason: String },
-    /// Unhealthy under traffic.
-    Unhealthy { reason: String },
-    /// Worse than the baseline.
-    Regressed { reason: String },
-    /// Inconclusive, and nobody promoted it.
-    Inconclusive { reason: String },
-    /// A phase or pause outlasted its limit.
-    TimedOut { reason: String },
-    /// An incident found it bad.
-    Condemned { incident: IncidentId, reason: String },
-    /// An incident kept it off traffic and never said what it found.
-    NotCleared { incident: IncidentId, reason: String },
-    /// A person condemned it.
-    RolledBack { by: Actor, reason: String },
-    /// A person stopped the rollout.
-    Aborted { by: Actor },
-    /// A newer rollout took over.
-    Superseded { by: RolloutId },
-}
-
-impl Cause {
-    /// True when the candidate is known bad. An abort, a superseding release, a test that failed before
-    /// any traffic or a want of evidence says nothing against a second try.
-    pub fn quarantines(&self) -> bool {
-        match self {
-            Cause::Unhealthy { .. }
-            | Cause::Regressed { .. }
-            | Cause::Condemned { .. }
-            | Cause::NotCleared { .. }
-            | Cause::RolledBack { .. } => true,
-            Cause::NotStarted { .. }
-            | Cause::TestsFailed { .. }
-            | Cause::NotShifted { .. }
-            | Cause::Inconclusive { .. }
-            | Cause::TimedOut { .. }
-            | Cause::Aborted { .. }
-            | Cause::Superseded { .. } => false,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::NotStarted { reason } => write!(f, "did not start: {reason}"),
-            Cause::TestsFailed { reason } => write!(f, "tests failed: {reason}"),
-            Cause::NotShifted { reason } => write!(f, "traffic could not be shifted: {reason}"),
-            Cause::Unhealthy { reason } => write!(f, "unhealthy: {reason}"),
-            Cause::Regressed { reason } => write!(f, "regression: {reason}"),
-            Cause::Inconclusive { reason } => write!(f, "inconclusive: {reason}"),
-            Cause::TimedOut { reason } => write!(f, "took too long: {reason}"),
-            Cause::Condemned { incident, reason } => write!(f, "{incident}: {reason}"),
-            Cause::NotCleared { incident, reason } => {
-                write!(f, "{incident} did not clear it in time: {reason}")
-            }
-            Cause::RolledBack { by, reason } if reason.is_empty() => write!(f, "by {by}"),
-            Cause::RolledBack { by, reason } => write!(f, "by {by}: {reason}"),
-            Cause::Aborted { by } => write!(f, "aborted by {by}"),
-            Cause::Superseded { by } => write!(f, "superseded by {by}"),
-        }
-    }
-}
-
 impl State {
     /// The end, once the rollout is over.
     pub fn end(&self) -> Option<&End> {
@@ -282,17 +128,33 @@ impl State {
         !self.traffic.is_off()
     }
 
+    fn counts(&self) -> String {
+        self.instances.map_or_else(String::new, |instances| {
+            format!(" (to {} new, {} old)", instances.candidate, instances.baseline)
+        })
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let weight = self.traffic.weight;
         let what = match &self.phase {
+            Phase::Hooking { hook } => format!("running {hook}"),
             Phase::Starting => "starting the candidate".to_owned(),
+            Phase::Frozen { .. } => format!("held at {weight} by a freeze"),
+            Phase::Retiring { .. } => {
+                format!("taking instances of the baseline off traffic{}", self.counts())
+            }
+            Phase::Growing { .. } => format!("starting instances of the candidate{}", self.counts()),
+            Phase::DrainingPart { .. } => format!("draining instances of the baseline{}", self.counts()),
+            Phase::StoppingPart { .. } => format!("stopping instances of the baseline{}", self.counts()),
+            Phase::Approving { .. } => format!("waiting for an approval at {weight}"),
+            Phase::Holding { .. } => format!("holding at {weight}"),
             Phase::Testing => "testing the candidate off-traffic".to_owned(),
             Phase::Shifting { .. } => format!("shifting {weight} to the candidate"),
             Phase::Checking { .. } => format!("checking health at {weight}"),
             Phase::Watching { .. } => format!("watching at {weight}"),
             Phase::Asking { reason, .. } => format!("waiting for a person at {weight}: {reason}"),
-            Phase::Finishing => "shifting the holdback".to_owned(),
+            Phase::Finishing => "shifting the rest".to_owned(),
             Phase::DrainingBaseline => "draining the baseline".to_owned(),
             Phase::Lingering => "keeping the baseline warm".to_owned(),
             Phase::Decommissioning => "stopping the baseline".to_owned(),

@@ -2,12 +2,15 @@
 
 mod golden;
 mod search;
+mod stories;
 mod tables;
 
 use trimtab_model::{Actor, Digest, IncidentId, RolloutId, Timestamp, Weight};
 
 use crate::blue_green::BlueGreen;
+use crate::canary::{Canary, CanaryStep};
 use crate::direct::Direct;
+use crate::rolling::Rolling;
 use crate::*;
 
 fn blue_green() -> Plan {
@@ -31,6 +34,62 @@ fn blue_green() -> Plan {
             on_regressed: OnRegressed::Protect,
         }),
         limits: Limits::default(),
+        hooks: Hooks::default(),
+        freezes: Vec::new(),
+    }
+}
+
+fn percent(percent: f64) -> Weight {
+    Weight::from_percent(percent).unwrap()
+}
+
+fn canary_step(weight: f64) -> CanaryStep {
+    CanaryStep {
+        weight: percent(weight),
+        watch_ms: 60_000,
+        gate: Gate::default(),
+        requests_min: 50,
+        on_inconclusive: OnInconclusive::Extend,
+    }
+}
+
+fn canary() -> Plan {
+    Plan {
+        strategy: Strategy::Canary(Canary {
+            test: false,
+            steps: vec![canary_step(5.0), canary_step(25.0)],
+            drain_ms: 5000,
+            decommission_after_ms: 0,
+            extensions_max: 1,
+            on_regressed: OnRegressed::RollBack,
+        }),
+        ..blue_green()
+    }
+}
+
+fn with_canary(change: impl FnOnce(&mut Canary)) -> Plan {
+    let mut plan = canary();
+    if let Strategy::Canary(strategy) = &mut plan.strategy {
+        change(strategy);
+    }
+    plan
+}
+
+fn rolling(instances: u32, surge_max: u32, unavailable_max: u32) -> Plan {
+    Plan {
+        strategy: Strategy::Rolling(Rolling {
+            test: false,
+            instances,
+            baseline_instances: instances,
+            surge_max,
+            unavailable_max,
+            ready_ms_min: 1000,
+            progress_ms: 60_000,
+            drain_ms: 5000,
+            on_inconclusive: OnInconclusive::Pass,
+            on_regressed: OnRegressed::RollBack,
+        }),
+        ..blue_green()
     }
 }
 
@@ -83,7 +142,15 @@ fn outcome(good: bool) -> Outcome {
 fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
     let both = |make: &dyn Fn(Outcome) -> Event| vec![make(outcome(true)), make(outcome(false))];
     match effect.clone() {
-        Effect::StartInstances { release, generation } => both(&|outcome| Event::Started {
+        Effect::RunHook { hook, generation } => both(&|outcome| Event::HookRan {
+            at,
+            hook,
+            generation,
+            outcome,
+        }),
+        Effect::StartInstances {
+            release, generation, ..
+        } => both(&|outcome| Event::Started {
             at,
             release: release.clone(),
             generation,
@@ -109,7 +176,9 @@ fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
             generation,
             outcome,
         }),
-        Effect::StopInstances { release, generation } => both(&|outcome| Event::Stopped {
+        Effect::StopInstances {
+            release, generation, ..
+        } => both(&|outcome| Event::Stopped {
             at,
             release: release.clone(),
             generation,
@@ -182,6 +251,18 @@ fn commands(at: Timestamp) -> Vec<Event> {
         Event::Superseded {
             at,
             by: RolloutId::new("rollout-9").unwrap(),
+        },
+        Event::Approved {
+            at,
+            by: anna(),
+            step: 0,
+        },
+        Event::Restarted { at, by: anna() },
+        Event::Retried { at, by: anna() },
+        Event::Approved {
+            at,
+            by: anna(),
+            step: 1,
         },
     ]
 }

@@ -14,6 +14,11 @@ fn shape(state: &State) -> State {
     shape.generation = Generation(0);
     shape.since = Timestamp(0);
     shape.attempt = state.attempt.min(3);
+    shape.refused = false;
+    match &mut shape.phase {
+        Phase::Holding { until, .. } | Phase::Frozen { until, .. } => *until = Timestamp(0),
+        _ => {}
+    }
     shape.retry_at = state.retry_at.map(|_| Timestamp(0));
     if let Some(pause) = &mut shape.paused {
         pause.at = Timestamp(0);
@@ -40,13 +45,55 @@ fn plans() -> Vec<Plan> {
     ] {
         plans.push(with(|strategy| strategy.on_inconclusive = on_inconclusive));
     }
-    plans.push(with(|strategy| strategy.on_regressed = OnRegressed::RollBack));
+    for on_regressed in [OnRegressed::RollBack, OnRegressed::Ask, OnRegressed::Report] {
+        plans.push(with(|strategy| strategy.on_regressed = on_regressed));
+    }
+    plans.push(canary());
+    let gate = Gate {
+        job: true,
+        approval: true,
+        hold_ms: 1000,
+    };
+    plans.push(with_canary(|strategy| {
+        strategy.test = true;
+        strategy.steps[0].gate = gate;
+        strategy.steps[1].on_inconclusive = OnInconclusive::Report;
+        strategy.on_regressed = OnRegressed::Protect;
+    }));
+    plans.push(with_canary(|strategy| {
+        strategy.steps[1].gate = gate;
+        strategy.on_regressed = OnRegressed::Report;
+    }));
+    plans.push(Plan {
+        hooks: Hooks {
+            before: true,
+            expand: true,
+            contract: true,
+            after: true,
+        },
+        freezes: vec![Freeze {
+            from: Timestamp(0),
+            until: Timestamp(60_000),
+        }],
+        ..canary()
+    });
+    for (instances, surge, unavailable) in [(3, 1, 0), (3, 0, 1), (1, 1, 0), (1, 0, 1)] {
+        plans.push(rolling(instances, surge, unavailable));
+    }
+    plans.push(Plan {
+        baseline: None,
+        ..rolling(2, 1, 0)
+    });
     plans.push(with(|strategy| {
         strategy.holdback = Weight::ZERO;
         strategy.test = false;
         strategy.decommission_after_ms = 0;
     }));
     plans
+}
+
+fn strategy(plan: &Plan) -> OnRegressed {
+    plan.strategy.manner().on_regressed
 }
 
 /// True once the way forward is justified: by a verdict, an allowed want of one, or a person.
@@ -57,10 +104,15 @@ fn justifies(plan: &Plan, before: &State, event: &Event) -> bool {
             generation, verdict, ..
         } if watch.is_some_and(|w| w.generation == *generation) => match verdict {
             Verdict::Healthy => true,
-            Verdict::Inconclusive { .. } => plan.strategy.on_inconclusive() == OnInconclusive::Pass,
-            Verdict::Regressed { .. } => false,
+            Verdict::Inconclusive { .. } => plan.steps().iter().any(|step| {
+                matches!(
+                    step.on_inconclusive,
+                    OnInconclusive::Pass | OnInconclusive::Report
+                )
+            }),
+            Verdict::Regressed { .. } => strategy(plan) == OnRegressed::Report,
         },
-        Event::Promoted { .. } => matches!(before.phase, Phase::Watching { .. } | Phase::Asking { .. }),
+        Event::Promoted { .. } | Event::Approved { .. } => before.phase.step().is_some(),
         _ => false,
     }
 }
@@ -105,8 +157,14 @@ fn check_state(plan: &Plan, state: &State, justified: bool) {
                     assert!(justified || !watched, "no promotion without a verdict: {told}");
                 }
             }
-            Effect::StopInstances { release, .. } | Effect::Drain { release, .. } => {
-                if *release == plan.candidate {
+            Effect::StopInstances { release, keep, .. } | Effect::Drain { release, keep, .. } => {
+                if let (Some(keep), Some(instances)) = (keep, state.instances) {
+                    assert!(
+                        instances.baseline <= *keep && state.traffic.acknowledged,
+                        "off traffic first: {told}"
+                    );
+                    assert!(state.cause.is_none() && *release != plan.candidate, "{told}");
+                } else if *release == plan.candidate {
                     assert!(
                         state.traffic.is_off(),
                         "traffic first, then drain, then stop: {told}"
@@ -129,6 +187,17 @@ fn check_state(plan: &Plan, state: &State, justified: bool) {
 
 /// Guards work in every state that is not the end.
 fn check_guards(plan: &Plan, state: &State) {
+    if state.irreversible {
+        for event in commands(later(state)) {
+            let (next, _) = step(plan, state.clone(), event);
+            assert!(
+                next.cause.is_none() && next.traffic == state.traffic,
+                "{}",
+                next.describe()
+            );
+        }
+        return;
+    }
     let at = later(state);
     let (by, reason) = (anna(), String::new());
     let protect = Event::Protected {
@@ -161,7 +230,8 @@ fn check_guards(plan: &Plan, state: &State) {
     }
     let (next, _) = step(plan, state.clone(), Event::Aborted { at, by });
     assert!(next.cause.is_some() && going_off(&next), "{}", next.describe());
-    if let Some(watch) = state.watch.as_ref().filter(|_| state.cause.is_none()) {
+    let acts = matches!(strategy(plan), OnRegressed::Protect | OnRegressed::RollBack);
+    if let Some(watch) = state.watch.as_ref().filter(|_| acts && state.cause.is_none()) {
         let regressed = Event::Observed {
             at,
             generation: watch.generation,
@@ -178,7 +248,7 @@ fn check_guards(plan: &Plan, state: &State) {
 /// With every effect answered well, each path ends.
 fn check_ends(plan: &Plan, state: &State) {
     let mut state = state.clone();
-    for _ in 0..60 {
+    for _ in 0..120 {
         let owed = pending(plan, &state);
         if state.end().is_some() {
             return;

@@ -4,15 +4,15 @@ use insta::assert_snapshot;
 
 use super::*;
 
-type Happening = Box<dyn Fn(&Plan, &State) -> Event>;
+pub(super) type Happening = Box<dyn Fn(&Plan, &State) -> Event>;
 
 /// The work effect of the present phase is answered well.
-fn good() -> Happening {
+pub(super) fn good() -> Happening {
     Box::new(|plan, state| answer(plan, state, true))
 }
 
 /// The work effect of the present phase is answered badly.
-fn bad() -> Happening {
+pub(super) fn bad() -> Happening {
     Box::new(|plan, state| answer(plan, state, false))
 }
 
@@ -30,11 +30,11 @@ fn answer(plan: &Plan, state: &State, well: bool) -> Event {
     }
 }
 
-fn timer() -> Happening {
+pub(super) fn timer() -> Happening {
     Box::new(|plan, state| answers(pending(plan, state).last().unwrap(), later(state)).remove(0))
 }
 
-fn observed(verdict: Verdict) -> Happening {
+pub(super) fn observed(verdict: Verdict) -> Happening {
     Box::new(move |_, state| {
         let watch = state.watch.as_ref().unwrap();
         Event::Observed {
@@ -46,68 +46,76 @@ fn observed(verdict: Verdict) -> Happening {
     })
 }
 
-fn healthy() -> Happening {
+pub(super) fn healthy() -> Happening {
     observed(Verdict::Healthy)
 }
 
-fn regressed() -> Happening {
+pub(super) fn regressed() -> Happening {
     observed(Verdict::Regressed {
         reason: "errors 0.1 -> 12 %".to_owned(),
     })
 }
 
-fn inconclusive() -> Happening {
+pub(super) fn inconclusive() -> Happening {
     observed(Verdict::Inconclusive {
         reason: "12 requests".to_owned(),
     })
 }
 
-fn command(pick: usize) -> Happening {
+pub(super) fn command(pick: usize) -> Happening {
     Box::new(move |_, state| commands(later(state)).remove(pick))
 }
 
-fn paused() -> Happening {
+pub(super) fn paused() -> Happening {
     command(0)
 }
-fn resumed() -> Happening {
+pub(super) fn resumed() -> Happening {
     command(1)
 }
-fn promoted() -> Happening {
+pub(super) fn promoted() -> Happening {
     command(2)
 }
-fn aborted() -> Happening {
+pub(super) fn aborted() -> Happening {
     command(3)
 }
-fn protected() -> Happening {
+pub(super) fn protected() -> Happening {
     command(5)
 }
-fn condemned() -> Happening {
+pub(super) fn condemned() -> Happening {
     command(6)
 }
-fn cleared() -> Happening {
+pub(super) fn cleared() -> Happening {
     command(7)
 }
-fn superseded() -> Happening {
+pub(super) fn superseded() -> Happening {
     command(8)
+}
+
+fn part(word: &str, count: Option<u32>, release: &trimtab_model::ReleaseId) -> String {
+    count.map_or_else(
+        || release.to_string(),
+        |count| format!("{word}{count} of {release}"),
+    )
 }
 
 fn short(effect: &Effect) -> Option<String> {
     Some(match effect {
-        Effect::StartInstances { release, .. } => format!("start {release}"),
+        Effect::RunHook { hook, .. } => format!("run {hook}"),
+        Effect::StartInstances { release, count, .. } => format!("start {}", part("", *count, release)),
         Effect::Test { .. } => "test".to_owned(),
         Effect::ShiftTraffic { candidate_weight, .. } => format!("shift {candidate_weight}"),
         Effect::CheckHealth { .. } => "check health".to_owned(),
         Effect::Observe { round, .. } => format!("observe {round}"),
         Effect::AskPerson { .. } => "ask".to_owned(),
-        Effect::Drain { release, .. } => format!("drain {release}"),
-        Effect::StopInstances { release, .. } => format!("stop {release}"),
+        Effect::Drain { release, keep, .. } => format!("drain {}", part("all but ", *keep, release)),
+        Effect::StopInstances { release, keep, .. } => format!("stop {}", part("all but ", *keep, release)),
         Effect::Quarantine { .. } => "quarantine".to_owned(),
         Effect::Notify { what, .. } => format!("notify {what:?}"),
         Effect::Timer { .. } => return None,
     })
 }
 
-fn play(plan: &Plan, happenings: &[Happening]) -> String {
+pub(super) fn play(plan: &Plan, happenings: &[Happening]) -> String {
     let mut state = start(plan);
     let line = |state: &State, effects: &[Effect]| {
         let owed: Vec<String> = effects.iter().filter_map(short).collect();
@@ -123,11 +131,11 @@ fn play(plan: &Plan, happenings: &[Happening]) -> String {
     lines.join("\n")
 }
 
-fn to_watching() -> Vec<Happening> {
+pub(super) fn to_watching() -> Vec<Happening> {
     vec![good(), good(), good(), good()]
 }
 
-fn then(mut story: Vec<Happening>, more: Vec<Happening>) -> Vec<Happening> {
+pub(super) fn then(mut story: Vec<Happening>, more: Vec<Happening>) -> Vec<Happening> {
     story.extend(more);
     story
 }
@@ -144,7 +152,7 @@ fn a_good_release_goes_from_blue_to_green() {
     shifting 95 % to the candidate [shift 95 %]
     checking health at 95 % [check health, observe 0]
     watching at 95 % []
-    shifting the holdback [shift 100 %]
+    shifting the rest [shift 100 %]
     draining the baseline [drain blocks-r1]
     keeping the baseline warm []
     stopping the baseline [stop blocks-r1]
@@ -301,7 +309,7 @@ fn an_inconclusive_watch_is_extended_then_asked_about() {
     watching at 95 % []
     watching at 95 % [observe 1]
     waiting for a person at 95 %: 12 requests [ask, observe 2, notify Asked]
-    shifting the holdback [shift 100 %]
+    shifting the rest [shift 100 %]
     draining the baseline [drain blocks-r1]
     ");
     let silence = then(to_watching(), vec![inconclusive(), inconclusive(), timer()]);
@@ -328,7 +336,7 @@ fn a_pause_holds_the_next_step_but_not_the_guard() {
     watching at 95 % []
     paused by anna: watching at 95 % []
     paused by anna: watching at 95 % [observe 1]
-    shifting the holdback [shift 100 %]
+    shifting the rest [shift 100 %]
     draining the baseline [drain blocks-r1]
     ");
     let story = then(to_watching(), vec![paused(), healthy(), regressed(), good()]);
@@ -366,7 +374,7 @@ fn a_protection_after_blue_was_stopped_starts_it_again_first() {
     shifting 95 % to the candidate [shift 95 %]
     checking health at 95 % [check health, observe 0]
     watching at 95 % []
-    shifting the holdback [shift 100 %]
+    shifting the rest [shift 100 %]
     draining the baseline [drain blocks-r1]
     keeping the baseline warm []
     stopping the baseline [stop blocks-r1]

@@ -1,0 +1,115 @@
+//! What stands between a step's watch and the next step: the job, the approval, the wait, the freeze.
+
+use trimtab_model::{Actor, Timestamp};
+
+use crate::{
+    Hook, Notice, Phase, Plan, State, Verdict, forward,
+    machine::{enter, millis, owe},
+    replace, watch,
+};
+
+/// The watch of `step` ended well.
+pub(crate) fn watched(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    if !plan.traffic_step(step).gate.job {
+        return gated(plan, state, step, at);
+    }
+    let guarded = watch::guarded(state, at.plus(millis(plan.limits.hook_ms)));
+    let hook = Hook::Gate { step };
+    enter(guarded, Phase::Hooking { hook }, at)
+}
+
+/// The job after `step` passed.
+pub(crate) fn gated(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    if !plan.traffic_step(step).gate.approval {
+        return approved(plan, state, step, at);
+    }
+    let guarded = watch::guarded(state, at.plus(millis(plan.limits.ask_ms)));
+    let mut next = enter(guarded, Phase::Approving { step }, at);
+    owe(&mut next, Notice::Approval);
+    next
+}
+
+/// A person said yes to what follows `step`.
+pub(crate) fn approved(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    let hold_ms = plan.traffic_step(step).gate.hold_ms;
+    if hold_ms == 0 {
+        return go(plan, state, step + 1, at);
+    }
+    let until = at.plus(millis(hold_ms));
+    enter(watch::guarded(state, until), Phase::Holding { step, until }, at)
+}
+
+/// Goes on to `step` unless a freeze holds it; past the last step is what is left of the traffic.
+pub(crate) fn go(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    match plan.frozen_until(at) {
+        Some(until) => enter(watch::guarded(state, until), Phase::Frozen { step, until }, at),
+        None => unfrozen(plan, state, step, at),
+    }
+}
+
+/// Goes on to `step` whatever the calendar says.
+pub(crate) fn unfrozen(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    if step >= plan.steps().len() {
+        return forward::finish(plan, state, at);
+    }
+    let between = plan.limits.shift_ms + plan.limits.health_ms;
+    let guarded = watch::guarded(state, at.plus(millis(between)));
+    match plan.traffic_step(step).replacement {
+        Some(replacement) => replace::begin(guarded, step, replacement, at),
+        None => forward::shift(plan, guarded, step, at),
+    }
+}
+
+/// A person takes the verdict upon themselves: everything to the candidate now; instances are still
+/// replaced batch by batch.
+pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> State {
+    let (Phase::Watching { step }
+    | Phase::Asking { step, .. }
+    | Phase::Approving { step }
+    | Phase::Holding { step, .. }
+    | Phase::Frozen { step, .. }
+    | Phase::Hooking {
+        hook: Hook::Gate { step },
+    }) = state.phase
+    else {
+        // Nothing to promote yet, or no longer.
+        return state;
+    };
+    let next = match state.phase {
+        Phase::Frozen { .. } => step,
+        _ => step + 1,
+    };
+    // What never had a user is not promoted past its first step: it is let go from a freeze only.
+    let replaces = plan.traffic_step(step).replacement.is_some();
+    let past_all = plan.steps().len();
+    let promoted = State {
+        promoted_by: Some(by),
+        paused: None,
+        ready: false,
+        ..state
+    };
+    let next = if replaces || !promoted.exposed {
+        next
+    } else {
+        past_all
+    };
+    unfrozen(plan, promoted, next, at)
+}
+
+/// A person says yes to what follows `step`; a yes to another step says nothing.
+pub(crate) fn approve(plan: &Plan, state: State, to: usize, at: Timestamp) -> State {
+    match state.phase {
+        Phase::Approving { step } | Phase::Asking { step, .. } if step == to && !state.ready => {
+            let seen = state.watch.as_ref().and_then(|watch| match &watch.verdict {
+                Some(Verdict::Regressed { reason }) => Some(reason.clone()),
+                Some(_) | None => None,
+            });
+            let known = State {
+                reported: state.reported.clone().or(seen),
+                ..state
+            };
+            forward::advance(plan, known, at)
+        }
+        _ => state,
+    }
+}

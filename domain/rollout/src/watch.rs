@@ -1,0 +1,218 @@
+//! Watches: when one begins, what its verdict leads to. Evidence goes on from step to step: it is never
+//! restarted inside a way forward (verdict.md, section 4).
+
+use trimtab_model::{Generation, Timestamp};
+
+use crate::{
+    Cause, Notice, OnInconclusive, OnRegressed, Phase, Plan, State, Verdict, Watch, backward,
+    forward::advance,
+    gates,
+    machine::{enter, millis, owe},
+};
+
+/// The watch of a step begins when its weight is in force.
+pub(crate) fn begin(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    let traffic_step = plan.traffic_step(step);
+    if traffic_step.watch_ms == 0 {
+        return state;
+    }
+    let (generation, round) = match &state.watch {
+        Some(watch) => (watch.generation, watch.round + 1),
+        None => (state.generation.next(), 0),
+    };
+    let watch = Watch {
+        generation,
+        round,
+        extensions: 0,
+        until: at.plus(millis(traffic_step.watch_ms)),
+        weight: traffic_step.weight,
+        requests_min: traffic_step.requests_min,
+        verdict: None,
+    };
+    State {
+        watch: Some(watch),
+        ..state
+    }
+}
+
+/// Keeps the guard on the watch between two windows: a regression is reported until `until` as well.
+pub(crate) fn guarded(mut state: State, until: Timestamp) -> State {
+    if let Some(watch) = &mut state.watch
+        && watch.verdict.is_some()
+    {
+        watch.round += 1;
+        watch.until = until;
+        watch.requests_min = 0;
+        watch.verdict = None;
+    }
+    state
+}
+
+/// What a watch asks of the observer; nothing once it is answered.
+pub(crate) fn observation(state: &State) -> Option<crate::Effect> {
+    let watch = state.watch.as_ref().filter(|watch| watch.verdict.is_none())?;
+    state.phase.step()?;
+    Some(crate::Effect::Observe {
+        generation: watch.generation,
+        round: watch.round,
+        until: watch.until,
+        weight: watch.weight,
+        requests_min: watch.requests_min,
+    })
+}
+
+/// A watch said that the candidate is healthy, or that it cannot tell.
+pub(crate) fn observed(
+    plan: &Plan,
+    state: State,
+    (generation, round): (Generation, u32),
+    verdict: Verdict,
+    at: Timestamp,
+) -> State {
+    let mut next = state;
+    if next.phase.step().is_none() {
+        return next;
+    }
+    match &mut next.watch {
+        Some(watch) if watch.generation == generation && watch.round == round && watch.verdict.is_none() => {
+            watch.verdict = Some(verdict.clone());
+        }
+        Some(_) | None => return next,
+    }
+    match next.phase {
+        Phase::Watching { step } if !next.ready => judge(plan, next, step, verdict, at),
+        Phase::Asking { .. } if !next.ready => match verdict {
+            Verdict::Healthy => advance(plan, next, at),
+            Verdict::Inconclusive { reason } | Verdict::Regressed { reason } => {
+                backward::roll_back(plan, next, Cause::Inconclusive { reason }, at)
+            }
+        },
+        // Before the health check has answered, between two steps, or in a pause: kept, and weighed
+        // when its turn comes.
+        _ => next,
+    }
+}
+
+/// The candidate's health is settled: its watch goes on, or what it has said already is weighed.
+pub(crate) fn enter_watch(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    if plan.traffic_step(step).watch_ms == 0 {
+        return gates::watched(plan, state, step, at);
+    }
+    let verdict = state.watch.as_ref().and_then(|watch| watch.verdict.clone());
+    let watching = enter(state, Phase::Watching { step }, at);
+    match verdict {
+        // Only reported: the window is waited out, as it would have been.
+        Some(Verdict::Regressed { .. }) | None => watching,
+        Some(verdict) => judge(plan, watching, step, verdict, at),
+    }
+}
+
+pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at: Timestamp) -> State {
+    let reason = match verdict {
+        Verdict::Healthy => return advance(plan, state, at),
+        Verdict::Regressed { reason } => {
+            return backward::roll_back(plan, state, Cause::Regressed { reason }, at);
+        }
+        Verdict::Inconclusive { reason } => reason,
+    };
+    let traffic_step = plan.traffic_step(step);
+    let extensions = state.watch.as_ref().map_or(0, |watch| watch.extensions);
+    match traffic_step.on_inconclusive {
+        OnInconclusive::Pass => advance(plan, state, at),
+        OnInconclusive::Report => {
+            let mut told = state;
+            owe(&mut told, Notice::Inconclusive);
+            advance(plan, told, at)
+        }
+        OnInconclusive::Extend if extensions < plan.strategy.manner().extensions_max => {
+            let until = at.plus(millis(traffic_step.watch_ms));
+            let mut next = guarded(state, until);
+            if let Some(watch) = &mut next.watch {
+                watch.extensions += 1;
+                watch.requests_min = traffic_step.requests_min;
+            }
+            enter(next, Phase::Watching { step }, at)
+        }
+        OnInconclusive::Extend | OnInconclusive::Ask => {
+            let asking = guarded(state, at.plus(millis(plan.limits.ask_ms)));
+            let mut next = enter(asking, Phase::Asking { step, reason }, at);
+            if let Some(watch) = &mut next.watch {
+                watch.requests_min = traffic_step.requests_min;
+            }
+            owe(&mut next, Notice::Asked);
+            next
+        }
+        OnInconclusive::RollBack => backward::roll_back(plan, state, Cause::Inconclusive { reason }, at),
+    }
+}
+
+/// The watch outlasted its limit.
+pub(crate) fn outlasted(plan: &Plan, state: State, at: Timestamp) -> State {
+    match state.watch.as_ref().and_then(|watch| watch.verdict.clone()) {
+        Some(Verdict::Regressed { .. }) if state.reported.is_some() => advance(plan, state, at),
+        // No gate passes on an absence.
+        Some(_) | None => {
+            let reason = "no verdict arrived".to_owned();
+            backward::roll_back(plan, state, Cause::Inconclusive { reason }, at)
+        }
+    }
+}
+
+/// A question to people outlasted its limit: silence is no.
+pub(crate) fn unanswered(plan: &Plan, state: State, reason: &str, at: Timestamp) -> State {
+    let regressed = state
+        .watch
+        .as_ref()
+        .is_some_and(|watch| matches!(watch.verdict, Some(Verdict::Regressed { .. })));
+    let reason = format!("{reason}, and nobody answered in time");
+    let cause = if regressed {
+        Cause::Regressed { reason }
+    } else {
+        Cause::Inconclusive { reason }
+    };
+    backward::roll_back(plan, state, cause, at)
+}
+
+/// A regression that the team wants only reported, or asked about. Gives the state back where that
+/// cannot be done.
+pub(crate) fn regressed_softly(
+    plan: &Plan,
+    state: State,
+    reason: &str,
+    at: Timestamp,
+) -> Result<State, Box<State>> {
+    let Some(step) = state.phase.step() else {
+        return Err(Box::new(state));
+    };
+    let mut next = state;
+    if let Some(watch) = &mut next.watch {
+        if matches!(watch.verdict, Some(Verdict::Regressed { .. })) {
+            return Ok(next);
+        }
+        watch.verdict = Some(Verdict::Regressed {
+            reason: reason.to_owned(),
+        });
+    }
+    let on_regressed = match plan.strategy.manner().on_regressed {
+        // A person has seen it and said to go on.
+        OnRegressed::Ask if next.reported.is_some() => OnRegressed::Report,
+        on_regressed => on_regressed,
+    };
+    match on_regressed {
+        OnRegressed::Report => {
+            if next.reported.is_none() {
+                next.reported = Some(reason.to_owned());
+                owe(&mut next, Notice::WouldRollBack);
+            }
+            Ok(next)
+        }
+        OnRegressed::Ask => {
+            let reason = format!("regression: {reason}");
+            let paused = State { paused: None, ..next };
+            let mut asking = enter(paused, Phase::Asking { step, reason }, at);
+            owe(&mut asking, Notice::Asked);
+            Ok(asking)
+        }
+        OnRegressed::Protect | OnRegressed::RollBack => Err(Box::new(next)),
+    }
+}
