@@ -178,7 +178,15 @@ fn name(plan: &Plan, phase: &Phase) -> Option<String> {
             .map_or_else(String::new, |step| format!(" {} %", step.weight.percent()))
     };
     let words = match phase {
+        Phase::Hooking { hook } => hook.to_string(),
         Phase::Starting => "start".to_owned(),
+        Phase::Frozen { .. } => "held by a freeze".to_owned(),
+        Phase::Retiring { .. } => "take old instances off traffic".to_owned(),
+        Phase::Growing { step } => format!("start instances for{}", share(*step)),
+        Phase::DrainingPart { step } => format!("drain old instances at{}", share(*step)),
+        Phase::StoppingPart { step } => format!("stop old instances at{}", share(*step)),
+        Phase::Approving { step } => format!("approval at{}", share(*step)),
+        Phase::Holding { step, .. } => format!("hold at{}", share(*step)),
         Phase::Testing => "test off traffic".to_owned(),
         Phase::Shifting { step } => format!("switch{}", share(*step)),
         Phase::Checking { step } => format!("health at{}", share(*step)),

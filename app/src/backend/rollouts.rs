@@ -4,7 +4,7 @@ use trimtab_api as api;
 use trimtab_api::{Allowed, Fault, Rollout, RolloutQuery, RolloutState, RolloutSummary};
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
-use trimtab_rollout::{End, Phase, Strategy};
+use trimtab_rollout::{End, Phase, Strategy, Way};
 use trimtab_runtime::InstanceState;
 
 use super::phases::{passed, phases, weights};
@@ -57,6 +57,8 @@ impl AppBackend {
             strategy: match plan.strategy {
                 Strategy::Direct(_) => api::Strategy::Direct,
                 Strategy::BlueGreen(_) => api::Strategy::BlueGreen,
+                Strategy::Canary(_) => api::Strategy::Canary,
+                Strategy::Rolling(_) => api::Strategy::Rolling,
             },
             baseline: plan.baseline.as_ref().map(ToString::to_string),
             candidate: plan.candidate.to_string(),
@@ -123,23 +125,21 @@ fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
         return RolloutState::Paused;
     }
     match &rollout.state.phase {
-        Phase::Starting | Phase::Testing | Phase::Shifting { .. } | Phase::Checking { .. } => {
-            RolloutState::Preparing
-        }
-        Phase::Watching { .. } | Phase::Asking { .. } => RolloutState::Watching,
-        Phase::Finishing | Phase::DrainingBaseline | Phase::Lingering | Phase::Decommissioning => {
-            RolloutState::Completing
-        }
+        Phase::Watching { .. }
+        | Phase::Asking { .. }
+        | Phase::Approving { .. }
+        | Phase::Holding { .. }
+        | Phase::Frozen { .. } => RolloutState::Watching,
         Phase::Protected => RolloutState::Protected,
-        Phase::Restoring
-        | Phase::Withdrawing
-        | Phase::DrainingCandidate
-        | Phase::Quarantining
-        | Phase::Stopping => RolloutState::RollingBack,
         Phase::Announcing { end } | Phase::Ended { end } => match end {
             End::Deployed => RolloutState::Deployed,
             End::RolledBack { .. } => RolloutState::RolledBack,
             End::Failed { .. } => RolloutState::Failed,
+        },
+        phase => match phase.way() {
+            Way::Forward => RolloutState::Preparing,
+            Way::Landing => RolloutState::Completing,
+            Way::Back | Way::Over => RolloutState::RollingBack,
         },
     }
 }

@@ -16,9 +16,9 @@ mod tests;
 
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
-    Actions, Application, Approval, Artifact, BusinessMetric, Command, Health, Inconclusive, Metrics,
-    Objectives, Pipeline, Production, Project, Route, Run, Staging, StrategyName, VerdictSettings,
-    json_schema, parse,
+    Actions, Application, Approval, Artifact, BusinessMetric, Command, Freeze, Health, Hooks, Inconclusive,
+    Metrics, Objectives, Pipeline, Portion, Production, Project, Regressed, Rolling, Route, Run, Staging,
+    Step, StrategyName, VerdictSettings, Weekday, json_schema, parse,
 };
 pub use server::{
     Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,

@@ -1,7 +1,9 @@
 //! `trimtab.yaml`: how a service is built, tested, run and shipped.
 
+mod freeze;
 mod production;
 mod reading;
+mod strategy;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +11,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use trimtab_model::{Role, ServiceName};
 
+pub use freeze::{Freeze, Weekday};
 pub use reading::parse;
+pub use strategy::Portion;
 
 use crate::{Percent, Period};
 
@@ -145,6 +149,14 @@ pub struct Production {
     pub strategy: StrategyName,
     /// Tests of the new release before any traffic; gets TARGET_URL.
     pub test: Option<Command>,
+    /// The steps of a canary; all traffic follows the last.
+    pub steps: Vec<Step>,
+    /// How a rolling update replaces instances.
+    pub rolling: Rolling,
+    /// Jobs on the way.
+    pub hooks: Hooks,
+    /// When no traffic goes forward; at most 50.
+    pub freezes: Vec<Freeze>,
     /// What stays on the previous release while the new one is watched.
     pub holdback: Percent,
     /// How long the new release is watched.
@@ -165,6 +177,58 @@ pub struct Production {
 pub enum StrategyName {
     /// Beside the old, one switch, a watch with a holdback.
     BlueGreen,
+    /// A few users first, then more, each step gated.
+    Canary,
+    /// Instances replaced batch by batch.
+    Rolling,
+}
+
+/// One step of a canary; a share alone is a step with that weight.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Step {
+    /// The share of users on the new release.
+    pub weight: Percent,
+    /// How long it is watched.
+    pub watch: Period,
+    /// Requests that the new release must have answered in this step to be called healthy.
+    pub requests_min: u64,
+    /// What a watch without a verdict leads to; left out, what `verdict` says.
+    pub on_inconclusive: Option<Inconclusive>,
+    /// A command that must pass after the watch; gets TARGET_URL.
+    pub job: Option<Command>,
+    /// True when a person must say yes after that.
+    pub approval: bool,
+    /// How long the step is held after that.
+    pub pause: Period,
+}
+
+/// How a rolling update replaces instances.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Rolling {
+    /// How many more than `instances` may run.
+    pub surge_max: Portion,
+    /// How many fewer than `instances` may serve.
+    pub unavailable_max: Portion,
+    /// How long a batch must be well before the next.
+    pub ready_min: Period,
+    /// How long a batch may take to start.
+    pub progress: Period,
+    /// What a batch without a verdict leads to.
+    pub on_inconclusive: Inconclusive,
+}
+
+/// Jobs on the way. They get TRIMTAB_RELEASE, TRIMTAB_ENVIRONMENT and TRIMTAB_HOOK.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Hooks {
+    /// Before anything else.
+    pub before: Option<Command>,
+    /// Before the first instance: the migration that adds what the new release needs.
+    pub expand: Option<Command>,
+    /// After the previous release is gone: the migration that takes away what only it needed. Nothing
+    /// leads back from there.
+    pub contract: Option<Command>,
+    /// After everything else; gets TARGET_URL.
+    pub after: Option<Command>,
 }
 
 /// Which requests are the service's.
@@ -187,8 +251,24 @@ pub struct VerdictSettings {
     pub tolerance: Percent,
     /// What a watch without a verdict leads to.
     pub on_inconclusive: Inconclusive,
+    /// What a regression leads to.
+    pub on_regressed: Regressed,
     /// Requests below which nothing is called healthy.
     pub requests_min: u64,
+}
+
+/// What a regression leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Regressed {
+    /// Traffic leaves at once; a restart is tried off-traffic, then it is rolled back.
+    Protect,
+    /// Roll back at once.
+    Rollback,
+    /// Leave traffic where it is and ask a person.
+    Ask,
+    /// Only say that it would have been rolled back.
+    Report,
 }
 
 /// What a watch without a verdict leads to.
@@ -203,6 +283,8 @@ pub enum Inconclusive {
     Ask,
     /// Roll back.
     Rollback,
+    /// Go on, and tell the team.
+    Report,
 }
 
 /// What counts as good service.

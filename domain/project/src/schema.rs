@@ -3,9 +3,10 @@
 /// Makes a derived schema say what the reader does: every field with a default may be left out, no
 /// unknown field may be there, and a command may be one line.
 pub(crate) fn strict_schema(mut schema: serde_json::Value) -> serde_json::Value {
-    const NEEDED: [&str; 19] = [
+    const NEEDED: [&str; 23] = [
         "service", "pipeline", "run", "artifact", "paths", "command", "name", "query", "path", "cert", "key",
-        "from", "to", "webhook", "url", "secret", "smtp", "account", "token",
+        "from", "to", "until", "day", "lasts", "weight", "webhook", "url", "secret", "smtp", "account",
+        "token",
     ];
     fn walk(node: &mut serde_json::Value, needed: &[&str]) {
         if let Some(object) = node.as_object_mut() {
@@ -35,6 +36,11 @@ pub(crate) fn strict_schema(mut schema: serde_json::Value) -> serde_json::Value 
         if let Some(command) = definitions.get("Command").cloned() {
             let either = serde_json::json!({ "anyOf": [{ "type": "string" }, command] });
             definitions.insert("Command".to_owned(), either);
+        }
+        if let Some(step) = definitions.get("Step").cloned() {
+            let share = serde_json::json!({ "$ref": "#/$defs/Percent" });
+            let either = serde_json::json!({ "anyOf": [share, step] });
+            definitions.insert("Step".to_owned(), either);
         }
         for health in ["Health", "Metrics", "Route"] {
             if let Some(object) = definitions.get_mut(health).and_then(|d| d.as_object_mut()) {

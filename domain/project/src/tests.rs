@@ -28,14 +28,22 @@ staging:
   performance: ./tests/load.sh
   approval: {role: approver, timeout: 24h}
 production:
-  strategy: blue-green
+  strategy: canary
   test: curl -f $TARGET_URL/health
+  steps:
+    - 5%
+    - {weight: 25%, watch: 5m, requests_min: 100, on_inconclusive: ask, job: ./check.sh, approval: true, pause: 10m}
+  rolling: {surge_max: 25%, unavailable_max: 0, ready_min: 5s, progress: 10m, on_inconclusive: pass}
+  hooks: {before: ./announce.sh, expand: ./migrate.sh up, contract: ./migrate.sh tidy, after: ./warm.sh}
+  freezes:
+    - {from: 2026-12-24, until: 2027-01-02T08:00Z}
+    - {day: friday, at: '16:00', lasts: 64h}
   holdback: 5%
   watch: 30s
   drain: 5s
   decommission_after: 2s
   route: {host: "*", path: /, timeout: 10s}
-  verdict: {alpha: 1%, tolerance: 25%, on_inconclusive: extend, requests_min: 200}
+  verdict: {alpha: 1%, tolerance: 25%, on_inconclusive: extend, on_regressed: protect, requests_min: 200}
 objectives: {availability: 99.5%, latency: 300ms, latency_share: 95%, apdex: 250ms, window: 30d}
 business:
   - {name: blocks_created, title: Blocks created, unit: /h, query: 'sum(rate(blocks_created_total[1m])) * 3600'}
@@ -269,6 +277,51 @@ fn units_are_read() {
     assert_eq!(units::bytes("10MB"), Some(10_000_000));
     assert_eq!(units::bytes("1GiB"), Some(1 << 30));
     assert_eq!(units::bytes("99999999999TiB"), None);
+}
+
+#[test]
+fn strategies_say_what_is_wrong_with_their_settings() {
+    let head = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: ./a}\nproduction:\n";
+    let with = |text: &str| problems(&format!("{head}{text}"));
+    let text = "  strategy: canari\n  steps: [5%, {weight: 3%}]\n";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:5:13: production.strategy: "canari" is not known; did you mean "canary"? (one of: blue-green, canary, rolling)
+    trimtab.yaml:6:10: production.steps[1].weight: 3% is not more than the step before has; let the weights grow from step to step, for example 5%, 25%, 50%
+    "#);
+    let text =
+        "  steps: [{watch: 5m}, {weight: 10, approvals: true}, {weight: 20%, watch: 0s, requests_min: 5}]\n";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:5:11: production.steps[0].weight: missing; add the share of users: 'weight: 5%'
+    trimtab.yaml:5:33: production.steps[1].weight: 10 has no unit; write 10%
+    trimtab.yaml:5:37: production.steps[1].approvals: unknown field; did you mean "approval"?
+    trimtab.yaml:5:94: production.steps[2].requests_min: nothing is counted in a step without a watch; give the step a watch, for example 'watch: 5m'
+    "#);
+    let text = "  rolling: {surge_max: 0, unavailable_max: 0%}\n  hooks: {befor: ./a}\n";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:5:24: production.rolling.surge_max: no instance may be added and none may be missing: nothing could be replaced; write 'surge_max: 1', or 'unavailable_max: 1'
+    trimtab.yaml:6:11: production.hooks.befor: unknown field; did you mean "before"?
+    "#);
+    let text = "  strategy: rolling\n  test: ./a\n  rolling: {surge_max: 0, unavailable_max: 1}\n";
+    assert_snapshot!(with(text), @"
+    trimtab.yaml:6:9: production.test: without surge no new instance is there to be tested before the first goes; write 'rolling: {surge_max: 1}', or leave the test out
+    ");
+    let text = "  freezes: [{from: 2026-02-30, until: 2026-03-01}, {day: friday, from: 2026-01-01, lasts: 7d}, {at: '16:00'}]\n";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:5:20: production.freezes[0].from: "2026-02-30" is not allowed here; write a day or a minute of UTC: 2026-12-24 or 2026-12-24T18:00Z
+    trimtab.yaml:5:72: production.freezes[1].from: a weekly freeze has no date; leave out either 'day', or 'from' and 'until'
+    trimtab.yaml:5:91: production.freezes[1].lasts: it would leave less than a day; write at most 6d
+    trimtab.yaml:5:96: production.freezes[2].from: missing; add its beginning: 'from: 2026-12-24'
+    trimtab.yaml:5:96: production.freezes[2].until: missing; add its end: 'until: 2027-01-02'
+    trimtab.yaml:5:101: production.freezes[2].at: this belongs to a weekly freeze; add its day: 'day: friday'
+    "#);
+}
+
+#[test]
+fn portions_are_rounded_to_the_safe_side() {
+    let project = parse("trimtab.yaml", FULL).unwrap();
+    let surge = project.production.rolling.surge_max;
+    assert_eq!((surge.of(10, true), surge.of(10, false)), (3, 2));
+    assert_eq!(Portion::Count(2).of(10, true), 2);
 }
 
 /// Every property name in a schema, each once.

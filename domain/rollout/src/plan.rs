@@ -60,6 +60,14 @@ pub struct Freeze {
 }
 
 impl Plan {
+    /// True when a regression takes the candidate off traffic without asking.
+    pub fn acts_on_regressions(&self) -> bool {
+        match self.strategy.manner().on_regressed {
+            OnRegressed::Protect | OnRegressed::RollBack => true,
+            OnRegressed::Ask | OnRegressed::Report => false,
+        }
+    }
+
     /// When the freeze that holds at `at` ends, if one does; freezes that follow at once count as one.
     pub fn frozen_until(&self, at: Timestamp) -> Option<Timestamp> {
         let mut until = at;
@@ -121,6 +129,16 @@ impl Strategy {
             (step.watch_ms, step.on_inconclusive)
         });
         vec![TrafficStep::plain(Weight::FULL, watch_ms, on_inconclusive)]
+    }
+
+    /// True when the candidate is tested off-traffic first (B.BG3).
+    pub fn tests(&self) -> bool {
+        self.manner().tests
+    }
+
+    /// How long a drained baseline stays warm in milliseconds.
+    pub fn decommission_after_ms(&self) -> u64 {
+        self.manner().decommission_after_ms
     }
 
     pub(crate) fn manner(&self) -> Manner {

@@ -130,7 +130,10 @@ impl State {
 
     fn counts(&self) -> String {
         self.instances.map_or_else(String::new, |instances| {
-            format!(" (to {} new, {} old)", instances.candidate, instances.baseline)
+            format!(
+                " ({} new and {} old serve)",
+                instances.candidate, instances.baseline
+            )
         })
     }
 

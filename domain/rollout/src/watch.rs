@@ -164,6 +164,7 @@ pub(crate) fn unanswered(plan: &Plan, state: State, reason: &str, at: Timestamp)
         .watch
         .as_ref()
         .is_some_and(|watch| matches!(watch.verdict, Some(Verdict::Regressed { .. })));
+    let reason = reason.trim_start_matches("regression: ");
     let reason = format!("{reason}, and nobody answered in time");
     let cause = if regressed {
         Cause::Regressed { reason }

@@ -45,7 +45,9 @@ pub(crate) async fn watch(world: Arc<World>) {
         // Woken by new evidence, or by the pause when there is none.
         let _ = tokio::time::timeout(LOOK_PAUSE, changed.changed()).await;
         for rollout in world.machines().rollouts.list() {
+            // Where the team wants regressions reported or asked about, the rollout does that itself.
             if rollout.state.end().is_none()
+                && rollout.plan.acts_on_regressions()
                 && world.evidence.decision(&rollout.plan.rollout) == Some(Decision::Regressed)
                 && !has_incident(&world, &rollout.plan.rollout)
             {

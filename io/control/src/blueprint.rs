@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use trimtab_detection::verdict::Config;
 use trimtab_incident::GuardRails;
-use trimtab_model::Weight;
+use trimtab_model::{Timestamp, Weight};
 use trimtab_pipeline::{Stage, StagePlan};
-use trimtab_project::{Command, Inconclusive, Project};
+use trimtab_project::{Command, Inconclusive, Production, Project, Regressed, StrategyName};
 use trimtab_rollout::blue_green::BlueGreen;
-use trimtab_rollout::{OnInconclusive, OnRegressed, Strategy};
+use trimtab_rollout::canary::{Canary, CanaryStep};
+use trimtab_rollout::rolling::Rolling;
+use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Strategy};
 use trimtab_runtime::HealthCheck;
 
 /// Beyond its own limit, how long a step may take to be killed and reported.
@@ -74,24 +76,126 @@ pub fn stages(commit: &Project, protected: &Project) -> Vec<StagePlan> {
         .collect()
 }
 
-/// How production is rolled out to.
-pub fn strategy(project: &Project) -> Strategy {
-    let production = &project.production;
-    Strategy::BlueGreen(BlueGreen {
+/// How production is rolled out to; the baseline has so many instances.
+pub fn strategy(project: &Project, baseline_instances: u32) -> Strategy {
+    match project.production.strategy {
+        StrategyName::BlueGreen => Strategy::BlueGreen(blue_green(&project.production)),
+        StrategyName::Canary => Strategy::Canary(canary(&project.production)),
+        StrategyName::Rolling => Strategy::Rolling(rolling(project, baseline_instances)),
+    }
+}
+
+fn blue_green(production: &Production) -> BlueGreen {
+    BlueGreen {
         test: production.test.is_some(),
-        holdback: Weight::from_percent(production.holdback.percent()).unwrap_or(Weight::ZERO),
+        holdback: weight(production.holdback),
         watch_ms: production.watch.as_millis(),
         drain_ms: production.drain.as_millis(),
         decommission_after_ms: production.decommission_after.as_millis(),
-        on_inconclusive: match production.verdict.on_inconclusive {
-            Inconclusive::Pass => OnInconclusive::Pass,
-            Inconclusive::Extend => OnInconclusive::Extend,
-            Inconclusive::Ask => OnInconclusive::Ask,
-            Inconclusive::Rollback => OnInconclusive::RollBack,
-        },
+        on_inconclusive: on_inconclusive(production.verdict.on_inconclusive),
         extensions_max: EXTENSIONS_MAX,
-        on_regressed: OnRegressed::Protect,
-    })
+        on_regressed: on_regressed(production),
+    }
+}
+
+fn canary(production: &Production) -> Canary {
+    let steps = production.steps.iter().map(|step| CanaryStep {
+        weight: weight(step.weight),
+        watch_ms: step.watch.as_millis(),
+        gate: Gate {
+            job: step.job.is_some(),
+            approval: step.approval,
+            hold_ms: step.pause.as_millis(),
+        },
+        requests_min: step.requests_min,
+        on_inconclusive: on_inconclusive(step.on_inconclusive.unwrap_or(production.verdict.on_inconclusive)),
+    });
+    Canary {
+        test: production.test.is_some(),
+        steps: steps.collect(),
+        drain_ms: production.drain.as_millis(),
+        decommission_after_ms: production.decommission_after.as_millis(),
+        extensions_max: EXTENSIONS_MAX,
+        on_regressed: on_regressed(production),
+    }
+}
+
+fn rolling(project: &Project, baseline_instances: u32) -> Rolling {
+    let production = &project.production;
+    let settings = &production.rolling;
+    let instances = project.run.instances.max(1);
+    Rolling {
+        test: production.test.is_some(),
+        instances,
+        baseline_instances,
+        surge_max: settings.surge_max.of(instances, true),
+        unavailable_max: settings.unavailable_max.of(instances, false),
+        ready_ms_min: settings.ready_min.as_millis(),
+        progress_ms: settings.progress.as_millis(),
+        drain_ms: production.drain.as_millis(),
+        on_inconclusive: on_inconclusive(settings.on_inconclusive),
+        // Its baseline is being taken apart: there is nothing whole to wait beside.
+        on_regressed: match on_regressed(production) {
+            OnRegressed::Protect => OnRegressed::RollBack,
+            other => other,
+        },
+    }
+}
+
+fn weight(share: trimtab_project::Percent) -> Weight {
+    Weight::from_percent(share.percent()).unwrap_or(Weight::ZERO)
+}
+
+fn on_inconclusive(choice: Inconclusive) -> OnInconclusive {
+    match choice {
+        Inconclusive::Pass => OnInconclusive::Pass,
+        Inconclusive::Extend => OnInconclusive::Extend,
+        Inconclusive::Ask => OnInconclusive::Ask,
+        Inconclusive::Rollback => OnInconclusive::RollBack,
+        Inconclusive::Report => OnInconclusive::Report,
+    }
+}
+
+fn on_regressed(production: &Production) -> OnRegressed {
+    match production.verdict.on_regressed {
+        Regressed::Protect => OnRegressed::Protect,
+        Regressed::Rollback => OnRegressed::RollBack,
+        Regressed::Ask => OnRegressed::Ask,
+        Regressed::Report => OnRegressed::Report,
+    }
+}
+
+/// The jobs that run on a rollout's way to production.
+pub fn hooks(project: &Project) -> Hooks {
+    let hooks = &project.production.hooks;
+    Hooks {
+        before: hooks.before.is_some(),
+        expand: hooks.expand.is_some(),
+        contract: hooks.contract.is_some(),
+        after: hooks.after.is_some(),
+    }
+}
+
+/// The command of a hook, if the project has one.
+pub fn hook(project: &Project, hook: Hook) -> Option<&Command> {
+    let hooks = &project.production.hooks;
+    match hook {
+        Hook::Before => hooks.before.as_ref(),
+        Hook::Expand => hooks.expand.as_ref(),
+        Hook::Contract => hooks.contract.as_ref(),
+        Hook::After => hooks.after.as_ref(),
+        Hook::Gate { step } => project.production.steps.get(step)?.job.as_ref(),
+    }
+}
+
+/// How far ahead freezes are laid down in a rollout's plan; no rollout lasts longer.
+const FREEZES_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// When no traffic goes forward.
+pub fn freezes(project: &Project, now: Timestamp) -> Vec<Freeze> {
+    let freezes = project.production.freezes.iter();
+    let stretches = freezes.flat_map(|freeze| freeze.stretches(now, now.plus(FREEZES_AHEAD)));
+    stretches.map(|(from, until)| Freeze { from, until }).collect()
 }
 
 /// The team's settings of the verdict.

@@ -1,6 +1,8 @@
 //! The proxy's counts become evidence: verdicts per rollout, recent traffic per environment, and the
 //! recordings from which a closed incident is learned.
 
+mod kept;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,9 +15,11 @@ use trimtab_detection::spans::{SpanView, Spans};
 use trimtab_detection::templates::{Line, Watch};
 use trimtab_detection::verdict::{Batch as Counts, Config, Decision, Judge, Outcomes, Past, Verdict};
 use trimtab_detection::{Anomaly, Scope};
-use trimtab_model::{Arm, EnvironmentName, ReleaseId, RolloutId, ServiceName, Timestamp, Weight};
+use trimtab_model::{Arm, EnvironmentName, Generation, ReleaseId, RolloutId, ServiceName, Timestamp, Weight};
 use trimtab_proxy::{Cell, Frame};
 use trimtab_telemetry::Batch;
+
+use kept::File;
 
 /// Length of a window of the past.
 const PAST_WINDOW_MS: i64 = 5_000;
@@ -59,7 +63,12 @@ pub struct Stretch {
 
 struct Trial {
     subject: Subject,
+    config: Config,
     judge: Judge,
+    /// The way forward that the evidence belongs to; a new one starts it anew.
+    generation: Option<Generation>,
+    /// The candidate's requests by the weight at which they came, in basis points.
+    requests: BTreeMap<u16, u64>,
     episode: Episode,
     arms: Arms,
     weight: Weight,
@@ -80,20 +89,6 @@ struct Traffic {
 struct Books {
     trials: BTreeMap<RolloutId, Trial>,
     traffic: BTreeMap<Place, Traffic>,
-}
-
-/// What survives a restart of the control process, beside the frames that were not acknowledged.
-#[derive(Serialize, Deserialize)]
-struct File {
-    version: u32,
-    subject: Subject,
-    judge: Judge,
-    episode: Episode,
-    #[serde(default)]
-    arms: Arms,
-    /// The newest frame that is in it; the proxy gives those behind it again.
-    #[serde(default)]
-    sequence: u64,
 }
 
 /// All evidence.
@@ -167,18 +162,31 @@ impl Evidence {
             .retain(|_, trial| trial.subject.place != subject.place);
         let past = past_of(&books, &subject);
         let name = subject.rollout.to_string();
-        let (judge, episode, arms, sequence) = match self.load(&subject.rollout) {
-            Some(file) => (file.judge, file.episode, file.arms, file.sequence),
-            None => (
-                Judge::new(config, (past.total().requests > 0).then(|| past.clone())),
-                Episode::new(name, past),
-                Arms::default(),
-                0,
-            ),
-        };
+        let file = self.load(&subject.rollout).unwrap_or_else(|| File {
+            version: FILE_VERSION,
+            subject: subject.clone(),
+            judge: judge(&config, &past),
+            episode: Episode::new(name, past),
+            arms: Arms::default(),
+            sequence: 0,
+            generation: None,
+            requests: BTreeMap::new(),
+        });
+        let File {
+            judge,
+            episode,
+            arms,
+            sequence,
+            generation,
+            requests,
+            ..
+        } = file;
         let trial = Trial {
             subject: subject.clone(),
+            config,
             judge,
+            generation,
+            requests,
             episode,
             arms,
             weight: Weight::ZERO,
@@ -189,6 +197,33 @@ impl Evidence {
             sequence,
         };
         books.trials.insert(subject.rollout, trial);
+    }
+
+    /// Says which way forward the evidence from now on belongs to. A candidate that goes forward anew is
+    /// judged anew.
+    pub fn belongs_to(&self, rollout: &RolloutId, generation: Generation) {
+        let mut books = self.lock();
+        let Some(subject) = books.trials.get(rollout).map(|trial| trial.subject.clone()) else {
+            return;
+        };
+        let past = past_of(&books, &subject);
+        let Some(trial) = books.trials.get_mut(rollout) else {
+            return;
+        };
+        if trial.generation.is_some_and(|known| known != generation) {
+            trial.judge = judge(&trial.config, &past);
+            trial.requests.clear();
+        }
+        trial.generation = Some(generation);
+    }
+
+    /// How many requests the candidate has answered while its share was `weight`.
+    pub fn requests_at(&self, rollout: &RolloutId, weight: Weight) -> u64 {
+        let books = self.lock();
+        let trial = books.trials.get(rollout);
+        trial
+            .and_then(|trial| trial.requests.get(&weight.basis_points()).copied())
+            .unwrap_or(0)
     }
 
     /// Takes a frame of the proxy.
@@ -224,6 +259,7 @@ impl Evidence {
             trial.weight = weight;
             trial.arms.baseline.merge(&batch.baseline);
             trial.arms.candidate.merge(&batch.candidate);
+            *trial.requests.entry(weight.basis_points()).or_default() += batch.candidate.requests;
             // At the ends of a rollout there is one arm only, and nothing to compare.
             if weight != Weight::ZERO && weight != Weight::FULL {
                 trial.judge.add(&batch);
@@ -336,78 +372,6 @@ impl Evidence {
             .collect()
     }
 
-    /// Writes down every running trial, so that frames up to here may be acknowledged.
-    pub fn save(&self) -> std::io::Result<()> {
-        let files: Vec<(PathBuf, Vec<u8>)> = {
-            let books = self.lock();
-            books
-                .trials
-                .values()
-                .map(|trial| {
-                    let file = File {
-                        version: FILE_VERSION,
-                        subject: trial.subject.clone(),
-                        judge: trial.judge.clone(),
-                        episode: trial.episode.clone(),
-                        arms: trial.arms.clone(),
-                        sequence: trial.sequence,
-                    };
-                    (
-                        self.file(&trial.subject.rollout),
-                        serde_json::to_vec(&file).unwrap_or_default(),
-                    )
-                })
-                .collect()
-        };
-        for (path, bytes) in files {
-            crate::files::replace(&path, &bytes)?;
-        }
-        Ok(())
-    }
-
-    /// What is kept of a rollout's evidence, also of one that is over; none when it was never compared.
-    pub fn kept(&self, rollout: &RolloutId) -> Option<Kept> {
-        let kept = |judge: &Judge, arms: &Arms| Kept {
-            verdict: judge.verdict(),
-            arms: arms.clone(),
-            onset: judge.onset(),
-        };
-        let running = self
-            .lock()
-            .trials
-            .get(rollout)
-            .map(|trial| kept(&trial.judge, &trial.arms));
-        running.or_else(|| self.load(rollout).map(|file| kept(&file.judge, &file.arms)))
-    }
-
-    /// The recordings of rollouts that are kept, by rollout.
-    pub fn recorded(&self) -> Vec<RolloutId> {
-        let entries = std::fs::read_dir(&self.dir)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok);
-        entries
-            .filter_map(|entry| RolloutId::new(entry.path().file_stem()?.to_str()?).ok())
-            .collect()
-    }
-
-    /// A kept recording, also of a rollout that is over.
-    pub fn recording(&self, rollout: &RolloutId) -> Option<Episode> {
-        self.episode(rollout)
-            .or_else(|| self.load(rollout).map(|file| file.episode))
-    }
-
-    fn load(&self, rollout: &RolloutId) -> Option<File> {
-        let bytes = std::fs::read(self.file(rollout)).ok()?;
-        serde_json::from_slice::<File>(&bytes)
-            .ok()
-            .filter(|file| file.version == FILE_VERSION)
-    }
-
-    fn file(&self, rollout: &RolloutId) -> PathBuf {
-        self.dir.join(format!("{rollout}.json"))
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Books> {
         self.books
             .lock()
@@ -430,6 +394,10 @@ fn trial_of<'b>(books: &'b mut Books, identity: &trimtab_model::Identity) -> Opt
         .trials
         .values_mut()
         .find(|trial| (&trial.subject.place.0, &trial.subject.place.1) == place)
+}
+
+fn judge(config: &Config, past: &Past) -> Judge {
+    Judge::new(config.clone(), (past.total().requests > 0).then(|| past.clone()))
 }
 
 fn past_of(books: &Books, subject: &Subject) -> Past {

@@ -17,6 +17,7 @@ use trimtab_runtime::{
 };
 use trimtab_telemetry::Batch;
 
+use crate::host::number_of;
 use crate::identity::InstanceTokens;
 use crate::releases::Recorded;
 use trimtab_project::Project;
@@ -95,20 +96,30 @@ impl Fleet {
         &self.runtime
     }
 
-    /// Starts a release's instances in an environment and waits until each is healthy.
+    /// Unpacks a release's artifact; says where it lies.
+    pub async fn unpack(&self, recorded: &Recorded) -> Result<PathBuf, FleetError> {
+        let artifact = &recorded.release.artifact;
+        let dir = self.dir.join(artifact.short());
+        self.artifacts.unpack(artifact, &dir).await?;
+        Ok(dir)
+    }
+
+    /// Starts a release's instances in an environment, the first `count` of them if that is said, and
+    /// waits until each is healthy.
     pub async fn start(
         self: &Arc<Self>,
         recorded: &Recorded,
         project: &Project,
         environment: &EnvironmentName,
         place: (Option<RolloutId>, Option<Arm>),
+        count: Option<u32>,
         generation: Generation,
     ) -> Result<Vec<Instance>, FleetError> {
         let release = &recorded.release;
-        let dir = self.dir.join(release.artifact.short());
-        self.artifacts.unpack(&release.artifact, &dir).await?;
+        let dir = self.unpack(recorded).await?;
+        let all = project.run.instances.max(1);
         let mut running = Vec::new();
-        for number in 1..=project.run.instances.max(1) {
+        for number in 1..=count.unwrap_or(all).min(all) {
             let Some(id) = instance_id(&release.id, environment, number) else {
                 continue;
             };
@@ -234,14 +245,19 @@ impl Fleet {
         })
     }
 
-    /// Stops and forgets a release's instances in an environment.
+    /// Stops and forgets a release's instances in an environment but for the first `keep`.
     pub async fn stop(
         &self,
         release: &ReleaseId,
         environment: &EnvironmentName,
+        keep: u32,
         grace: Duration,
     ) -> Result<(), FleetError> {
-        for instance in self.instances(release, environment).await? {
+        let all = self.instances(release, environment).await?;
+        for instance in all
+            .into_iter()
+            .filter(|i| number_of(i.id.as_str()) > u64::from(keep))
+        {
             self.runtime
                 .stop(&instance.id, grace, instance.generation)
                 .await?;

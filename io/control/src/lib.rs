@@ -22,6 +22,8 @@ pub mod projection;
 pub mod proxy_spans;
 pub mod releases;
 mod rollout_hands;
+mod rollout_jobs;
+mod rollout_notices;
 mod run_hands;
 pub mod run_log;
 pub mod runs;

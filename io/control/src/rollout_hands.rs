@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trimtab_detection::verdict::Decision;
-use trimtab_model::{Arm, Generation, ReleaseId, RolloutId, Severity, Timestamp, Weight};
-use trimtab_notify::Channel;
-use trimtab_rollout::{Effect, Event, Notice, Outcome, Plan, State, Verdict};
-use trimtab_runner::{StepEnd, StepSpec, run_step};
+use trimtab_model::{Arm, Generation, ReleaseId, RolloutId, Timestamp, Weight};
+use trimtab_rollout::{Effect, Event, Instances, Outcome, Plan, State, Verdict};
 use trimtab_runtime::check_health;
 
 use crate::blueprint;
 use crate::clock;
 use crate::evidence::Subject;
-use crate::fleet::target_url;
+use crate::host::number_of;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Rollouts;
+use crate::traffic::Side;
 use crate::world::World;
 
 /// Between health checks of a candidate that is watched.
@@ -36,11 +35,11 @@ impl Hands<Rollouts> for RolloutHands {
     }
 }
 
-struct Work {
-    world: Arc<World>,
-    id: String,
-    plan: Plan,
-    state: State,
+pub(crate) struct Work {
+    pub(crate) world: Arc<World>,
+    pub(crate) id: String,
+    pub(crate) plan: Plan,
+    pub(crate) state: State,
 }
 
 fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
@@ -55,8 +54,21 @@ fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
 impl Work {
     async fn carry_out(self, effect: Effect) -> Event {
         match effect {
-            Effect::StartInstances { release, generation } => {
-                let outcome = outcome(self.start(&release, generation).await);
+            Effect::RunHook { hook, generation } => {
+                let outcome = outcome(self.hook(hook).await);
+                Event::HookRan {
+                    at: clock::now(),
+                    hook,
+                    generation,
+                    outcome,
+                }
+            }
+            Effect::StartInstances {
+                release,
+                count,
+                generation,
+            } => {
+                let outcome = outcome(self.start(&release, count, generation).await);
                 Event::Started {
                     at: clock::now(),
                     release,
@@ -74,9 +86,10 @@ impl Work {
             }
             Effect::ShiftTraffic {
                 candidate_weight,
+                instances,
                 generation,
             } => {
-                let outcome = outcome(self.shift(candidate_weight, generation).await);
+                let outcome = outcome(self.shift(candidate_weight, instances, generation).await);
                 Event::Shifted {
                     at: clock::now(),
                     generation,
@@ -95,9 +108,11 @@ impl Work {
                 generation,
                 round,
                 until,
+                weight,
+                requests_min,
             } => {
                 let verdict = tokio::select! {
-                    verdict = self.observe(until) => verdict,
+                    verdict = self.observe(generation, until, (weight, requests_min)) => verdict,
                     verdict = self.sicken() => verdict,
                 };
                 Event::Observed {
@@ -110,16 +125,11 @@ impl Work {
             Effect::AskPerson { .. } => std::future::pending().await,
             Effect::Drain {
                 release,
+                keep,
                 generation,
                 until,
             } => {
-                let limit = until.since(clock::now());
-                let drained = self
-                    .world
-                    .traffic
-                    .drained(&self.plan.service, &self.plan.environment, &release, limit)
-                    .await;
-                let in_flight = drained.map_or(0, |left| left.requests);
+                let in_flight = self.drain(&release, keep, until).await;
                 Event::Drained {
                     at: clock::now(),
                     release,
@@ -127,8 +137,12 @@ impl Work {
                     in_flight,
                 }
             }
-            Effect::StopInstances { release, generation } => {
-                let outcome = outcome(self.stop(&release).await);
+            Effect::StopInstances {
+                release,
+                keep,
+                generation,
+            } => {
+                let outcome = outcome(self.stop(&release, keep).await);
                 Event::Stopped {
                     at: clock::now(),
                     release,
@@ -180,6 +194,7 @@ impl Work {
     async fn start(
         &self,
         release: &ReleaseId,
+        count: Option<u32>,
         generation: Generation,
     ) -> Result<(), crate::fleet::FleetError> {
         let (recorded, project) = self.world.release(release)?;
@@ -187,7 +202,7 @@ impl Work {
         let place = (Some(self.plan.rollout.clone()), Some(self.arm(release)));
         self.world
             .fleet
-            .start(&recorded, &project, environment, place, generation)
+            .start(&recorded, &project, environment, place, count, generation)
             .await?;
         if let Some(baseline) = &self.plan.baseline {
             let (recorded, _) = self.world.release(baseline)?;
@@ -201,47 +216,12 @@ impl Work {
         Ok(())
     }
 
-    async fn test(&self, release: &ReleaseId) -> Result<(), String> {
-        let (recorded, project) = self.world.release(release).map_err(|error| error.to_string())?;
-        let Some(command) = &project.production.test else {
-            return Ok(());
-        };
-        let side = self
-            .world
-            .fleet
-            .side(release, &self.plan.environment)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut env = command.env.clone();
-        env.extend(target_url(&side).map(|url| ("TARGET_URL".to_owned(), url)));
-        let spec = StepSpec {
-            name: "production test".to_owned(),
-            command: command.run.clone(),
-            dir: self
-                .world
-                .dir
-                .join("releases")
-                .join(recorded.release.artifact.short()),
-            env,
-            timeout: command.timeout.0,
-            secrets: Vec::new(),
-            records: self.world.dir.join("steps"),
-            user: None,
-        };
-        let outcome = run_step(&spec, std::future::pending(), &mut |_| ())
-            .await
-            .map_err(|error| error.to_string())?;
-        match outcome.end {
-            StepEnd::Passed => Ok(()),
-            end => Err(format!(
-                "`{}` {end}\n{}",
-                command.run,
-                outcome.last_lines.join("\n")
-            )),
-        }
-    }
-
-    async fn shift(&self, weight: Weight, generation: Generation) -> Result<(), String> {
+    async fn shift(
+        &self,
+        weight: Weight,
+        instances: Option<Instances>,
+        generation: Generation,
+    ) -> Result<(), String> {
         let (_, project) = self
             .world
             .release(&self.plan.candidate)
@@ -261,6 +241,13 @@ impl Work {
             ),
             None => None,
         };
+        // While instances are replaced, only those that are meant to serve do.
+        let first = |side: Side, count: fn(Instances) -> u32| match instances {
+            Some(instances) => side.first(count(instances)),
+            None => side,
+        };
+        let candidate = first(candidate, |instances| instances.candidate);
+        let baseline = baseline.map(|baseline| first(baseline, |instances| instances.baseline));
         begin_trial(&self.world, &self.plan, &project);
         let entrance = self.world.entrance(&project, environment);
         let shift = self.world.traffic.shift(
@@ -278,10 +265,12 @@ impl Work {
         probe_all(&self.world, release, &self.plan.environment).await
     }
 
-    /// Follows the verdict until it is a regression or the watch ends.
-    async fn observe(&self, until: Timestamp) -> Verdict {
+    /// Follows the verdict until it is a regression or the watch ends. `enough` is what must have been
+    /// seen before it counts as healthy: so many requests at a weight.
+    async fn observe(&self, generation: Generation, until: Timestamp, enough: (Weight, u64)) -> Verdict {
         let rollout: &RolloutId = &self.plan.rollout;
         let evidence = &self.world.evidence;
+        evidence.belongs_to(rollout, generation);
         let mut changes = evidence.changes();
         let deadline = clock::deadline(until, clock::now());
         loop {
@@ -298,12 +287,17 @@ impl Work {
             // A watch that cannot change any more (the process is stopping) still ends in time.
             let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), changes.changed()).await;
         }
+        let (weight, requests_min) = enough;
+        let requests = evidence.requests_at(rollout, weight);
         let Some(verdict) = evidence.verdict(rollout) else {
             return Verdict::Inconclusive {
                 reason: "no request of users was seen".to_owned(),
             };
         };
         match verdict.decision {
+            Decision::Healthy if requests < requests_min => Verdict::Inconclusive {
+                reason: format!("{requests} of at least {requests_min} requests at {weight}"),
+            },
             Decision::Healthy => Verdict::Healthy,
             Decision::Regressed => Verdict::Regressed {
                 reason: verdict.reason,
@@ -314,65 +308,48 @@ impl Work {
         }
     }
 
-    /// Ends when the candidate's health fails: without users' requests no verdict would tell.
+    /// Ends when the candidate's health fails: without users' requests no verdict would tell. Instances
+    /// that are only being started have no users yet.
     async fn sicken(&self) -> Verdict {
+        let serving = self.state.instances.map(|instances| instances.candidate);
+        let (candidate, environment) = (&self.plan.candidate, &self.plan.environment);
         loop {
             tokio::time::sleep(WATCH_PROBE_PAUSE).await;
-            if let Err(reason) = self.check(&self.plan.candidate).await {
+            if let Err(reason) = probe_first(&self.world, candidate, environment, serving).await {
                 return Verdict::Regressed { reason };
             }
         }
     }
 
-    async fn stop(&self, release: &ReleaseId) -> Result<(), String> {
+    /// Waits for the last requests to end. The proxy counts by release, so that a part of one is given
+    /// its whole limit.
+    async fn drain(&self, release: &ReleaseId, keep: Option<u32>, until: Timestamp) -> u64 {
+        let limit = until.since(clock::now());
+        if keep.is_some_and(|keep| keep > 0) {
+            tokio::time::sleep(limit).await;
+            return 0;
+        }
+        let (service, environment) = (&self.plan.service, &self.plan.environment);
+        let traffic = &self.world.traffic;
+        let drained = traffic.drained(service, environment, release, limit).await;
+        drained.map_or(0, |left| left.requests)
+    }
+
+    async fn stop(&self, release: &ReleaseId, keep: Option<u32>) -> Result<(), String> {
         let (_, project) = self.world.release(release).map_err(|error| error.to_string())?;
         let environment = &self.plan.environment;
-        let forget = self
-            .world
-            .traffic
-            .forget(&self.plan.service, environment, release);
-        forget.await.map_err(|error| error.to_string())?;
+        if keep.is_none() {
+            let forget = self
+                .world
+                .traffic
+                .forget(&self.plan.service, environment, release);
+            forget.await.map_err(|error| error.to_string())?;
+        }
         let stop = self
             .world
             .fleet
-            .stop(release, environment, project.run.stop_grace.0);
+            .stop(release, environment, keep.unwrap_or(0), project.run.stop_grace.0);
         stop.await.map_err(|error| error.to_string())
-    }
-
-    async fn notify(&self, what: Notice) {
-        let place = crate::fleet::place(&self.plan.service, &self.plan.environment);
-        let candidate = &self.plan.candidate;
-        let (title, severity) = match what {
-            Notice::Asked => (
-                format!("{place}: {candidate} waits for your decision"),
-                Severity::Medium,
-            ),
-            Notice::Stuck => (
-                format!("{place}: the way back from {candidate} is stuck"),
-                Severity::High,
-            ),
-            Notice::Deployed => (format!("{place}: {candidate} is deployed"), Severity::Low),
-            Notice::RolledBack => (format!("{place}: {candidate} was rolled back"), Severity::High),
-            Notice::Failed => (
-                format!("{place}: {candidate} failed before it had traffic"),
-                Severity::High,
-            ),
-        };
-        let key = format!("{}/{what:?}/{}", self.id, self.state.generation.0);
-        let words = (title, self.state.describe());
-        let channels = [Channel::Slack, Channel::Email, Channel::Webhook];
-        self.world
-            .tell(
-                &key,
-                &channels,
-                severity,
-                words,
-                &format!("/rollouts/{}", self.id),
-            )
-            .await;
-        if let Err(error) = self.world.evidence.save() {
-            tracing::warn!(rollout = self.id, %error, "failed to keep a rollout's recording");
-        }
     }
 }
 
@@ -413,6 +390,16 @@ pub(crate) async fn probe_all(
     release: &ReleaseId,
     environment: &trimtab_model::EnvironmentName,
 ) -> Result<(), String> {
+    probe_first(world, release, environment, None).await
+}
+
+/// Probes the instances of a release that are numbered up to `count`, or all.
+async fn probe_first(
+    world: &World,
+    release: &ReleaseId,
+    environment: &trimtab_model::EnvironmentName,
+    count: Option<u32>,
+) -> Result<(), String> {
     let (_, project) = world.release(release).map_err(|error| error.to_string())?;
     let check = blueprint::health_check(&project);
     let instances = world
@@ -420,6 +407,10 @@ pub(crate) async fn probe_all(
         .instances(release, environment)
         .await
         .map_err(|error| error.to_string())?;
+    let instances: Vec<_> = instances
+        .into_iter()
+        .filter(|instance| count.is_none_or(|count| number_of(instance.id.as_str()) <= u64::from(count)))
+        .collect();
     if instances.is_empty() {
         return Err(format!("{release} has no instance in {environment}"));
     }

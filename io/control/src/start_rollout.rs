@@ -5,11 +5,11 @@ use std::sync::Arc;
 use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName};
 use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
 use trimtab_rollout::direct::Direct;
-use trimtab_rollout::{End, Event, Limits, Plan, Strategy};
+use trimtab_rollout::{End, Event, Hooks, Limits, Plan, Strategy};
 
 use crate::blueprint;
 use crate::clock;
-use crate::host::Snapshot;
+use crate::host::{Snapshot, number_of};
 use crate::machines::Rollouts;
 use crate::world::{PRODUCTION, World};
 
@@ -86,12 +86,26 @@ pub async fn start(
     let baseline = world
         .stable(&service, environment)
         .filter(|stable| stable != release);
-    let strategy = if direct || environment.as_str() != PRODUCTION {
-        Strategy::Direct(Direct {
-            drain_ms: project.production.drain.as_millis(),
-        })
+    bound(world, &service, environment, release)?;
+    let plain = direct || environment.as_str() != PRODUCTION;
+    // What returns to a known release asks nobody: no steps, no analysis, no gates, no freezes.
+    let (strategy, hooks, freezes) = if plain {
+        let drain_ms = project.production.drain.as_millis();
+        let strategy = Strategy::Direct(Direct { drain_ms });
+        (strategy, Hooks::default(), Vec::new())
     } else {
-        blueprint::strategy(&project)
+        let before = baseline.as_ref().and_then(|release| world.release(release).ok());
+        let instances = before.map_or(1, |(_, before)| before.run.instances.max(1));
+        let strategy = blueprint::strategy(&project, instances);
+        (
+            strategy,
+            blueprint::hooks(&project),
+            blueprint::freezes(&project, clock::now()),
+        )
+    };
+    let limits = Limits {
+        hook_ms: hook_ms(&project),
+        ..Limits::default()
     };
     let made = rollouts.create(by, |number| Plan {
         rollout: rollout_id(number),
@@ -103,9 +117,49 @@ pub async fn start(
         baseline,
         started_at: clock::now(),
         strategy,
-        limits: Limits::default(),
+        limits,
+        hooks,
+        freezes,
     });
     made.await.map_err(|error| error.to_string())
+}
+
+/// Refuses a release that lies before a migration which took away what it needs.
+fn bound(
+    world: &World,
+    service: &ServiceName,
+    environment: &EnvironmentName,
+    release: &ReleaseId,
+) -> Result<(), String> {
+    let later = |other: &ReleaseId| number_of(&other.as_str().replace("-r", "-"));
+    let contracted = world
+        .rollouts_of(service, environment)
+        .into_iter()
+        .find(|rollout| rollout.state.irreversible && later(&rollout.plan.candidate) > later(release));
+    match contracted {
+        None => Ok(()),
+        Some(rollout) => Err(format!(
+            "{environment} of {service} cannot be rolled back past {}: its migration took away what {release} \
+             needs; deploy a newer release instead",
+            rollout.plan.candidate
+        )),
+    }
+}
+
+/// The longest that a hook may take, and a little for its end to be reported.
+fn hook_ms(project: &trimtab_project::Project) -> u64 {
+    const GRACE_MS: u64 = 30_000;
+    let production = &project.production;
+    let hooks = &production.hooks;
+    let jobs = [&hooks.before, &hooks.expand, &hooks.contract, &hooks.after];
+    let gates = production.steps.iter().map(|step| &step.job);
+    let longest = jobs
+        .into_iter()
+        .chain(gates)
+        .flatten()
+        .map(|job| job.timeout.as_millis())
+        .max();
+    longest.unwrap_or(0) + GRACE_MS
 }
 
 /// Takes `release` off an environment: ends its rollout if that is under way, else returns to the
@@ -160,7 +214,7 @@ pub(crate) async fn back_from(
             let grace = project.run.stop_grace.0;
             world
                 .fleet
-                .stop(release, environment, grace)
+                .stop(release, environment, 0, grace)
                 .await
                 .map_err(|error| error.to_string())?;
             if let Some(rollout) = world.deployed_by(service, environment, release) {

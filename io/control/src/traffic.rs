@@ -62,6 +62,15 @@ pub struct Side {
     pub endpoints: Vec<(InstanceId, SocketAddr)>,
 }
 
+impl Side {
+    /// Only the instances numbered up to `count`.
+    pub(crate) fn first(mut self, count: u32) -> Side {
+        self.endpoints
+            .retain(|(instance, _)| number_of(instance.as_str()) <= u64::from(count));
+        self
+    }
+}
+
 /// The routing table and the proxy that carries it out.
 pub struct Traffic {
     proxy: ProxyClient,

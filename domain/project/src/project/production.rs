@@ -1,7 +1,9 @@
 //! Reads how production is rolled out to.
 
+use super::freeze::freeze;
 use super::reading::{command, url_path};
-use super::{Inconclusive, Production, Route, StrategyName, VerdictSettings};
+use super::strategy::{ROLLING, default_steps, hooks, rolling, steps};
+use super::{Hooks, Inconclusive, Production, Regressed, Route, StrategyName, VerdictSettings};
 use crate::read::Value;
 use crate::{Percent, Period};
 
@@ -10,6 +12,10 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
     let fields = value.fields(&[
         "strategy",
         "test",
+        "steps",
+        "rolling",
+        "hooks",
+        "freezes",
         "holdback",
         "watch",
         "drain",
@@ -17,10 +23,22 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
         "route",
         "verdict",
     ])?;
-    let strategies = [("blue-green", StrategyName::BlueGreen)];
+    let strategies = [
+        ("blue-green", StrategyName::BlueGreen),
+        ("canary", StrategyName::Canary),
+        ("rolling", StrategyName::Rolling),
+    ];
     let production = Production {
         strategy: fields.or("strategy", |v| v.one_of(&strategies), StrategyName::BlueGreen),
         test: fields.maybe("test", command),
+        steps: fields.maybe("steps", steps).unwrap_or_else(default_steps),
+        rolling: fields.or("rolling", rolling, ROLLING),
+        hooks: fields.or("hooks", hooks, Hooks::default()),
+        freezes: fields.or(
+            "freezes",
+            |v| v.list(FREEZES_MAX, "[{day: friday, at: '16:00', lasts: 64h}]", freeze),
+            Vec::new(),
+        ),
         holdback: fields.or("holdback", Value::percent, Percent::constant(5)),
         watch: fields.or("watch", Value::positive_period, Period::seconds(30)),
         drain: fields.or("drain", Value::period, Period::seconds(5)),
@@ -37,6 +55,14 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
             "holdback",
             "more than half of the traffic would stay on the previous release",
             "write at most 50%; 5% is usual",
+        );
+    }
+    let no_surge = production.rolling.surge_max.of(100, true) == 0;
+    if production.strategy == StrategyName::Rolling && production.test.is_some() && no_surge {
+        fields.clash(
+            "test",
+            "without surge no new instance is there to be tested before the first goes",
+            "write 'rolling: {surge_max: 1}', or leave the test out",
         );
     }
     Some(production)
@@ -63,25 +89,47 @@ fn host(value: Value<'_>) -> Option<String> {
     None
 }
 
+/// Most freezes.
+const FREEZES_MAX: usize = 50;
+
 const VERDICT: VerdictSettings = VerdictSettings {
     alpha: Percent::constant(1),
     tolerance: Percent::constant(25),
     on_inconclusive: Inconclusive::Ask,
+    on_regressed: Regressed::Protect,
     requests_min: 200,
 };
 
-fn verdict(value: Value<'_>) -> Option<VerdictSettings> {
-    let fields = value.fields(&["alpha", "tolerance", "on_inconclusive", "requests_min"])?;
-    let choices = [
+/// What a watch without a verdict leads to.
+pub(super) fn inconclusive(value: Value<'_>) -> Option<Inconclusive> {
+    value.one_of(&[
         ("pass", Inconclusive::Pass),
         ("extend", Inconclusive::Extend),
         ("ask", Inconclusive::Ask),
         ("rollback", Inconclusive::Rollback),
+        ("report", Inconclusive::Report),
+    ])
+}
+
+fn verdict(value: Value<'_>) -> Option<VerdictSettings> {
+    let fields = value.fields(&[
+        "alpha",
+        "tolerance",
+        "on_inconclusive",
+        "on_regressed",
+        "requests_min",
+    ])?;
+    let regressed = [
+        ("protect", Regressed::Protect),
+        ("rollback", Regressed::Rollback),
+        ("ask", Regressed::Ask),
+        ("report", Regressed::Report),
     ];
     let settings = VerdictSettings {
         alpha: fields.or("alpha", Value::percent, VERDICT.alpha),
         tolerance: fields.or("tolerance", Value::percent, VERDICT.tolerance),
-        on_inconclusive: fields.or("on_inconclusive", |v| v.one_of(&choices), VERDICT.on_inconclusive),
+        on_inconclusive: fields.or("on_inconclusive", inconclusive, VERDICT.on_inconclusive),
+        on_regressed: fields.or("on_regressed", |v| v.one_of(&regressed), VERDICT.on_regressed),
         requests_min: fields.or(
             "requests_min",
             |v| v.integer(1, 1_000_000_000),

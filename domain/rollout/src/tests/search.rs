@@ -33,6 +33,11 @@ fn shape(state: &State) -> State {
     }
     shape.owed.sort_by_key(|owed| owed.what);
     shape.owed.dedup();
+    // What the outbox still lacks changes nothing before the end is announced.
+    if !matches!(shape.phase, Phase::Announcing { .. }) {
+        shape.owed.clear();
+    }
+    shape.promoted_by = None;
     shape
 }
 

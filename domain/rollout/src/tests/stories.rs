@@ -180,7 +180,7 @@ fn a_regression_may_be_asked_about() {
     checking health at 5 % [check health, observe 0]
     watching at 5 % []
     waiting for a person at 5 %: regression: errors 0.1 -> 12 % [ask, notify Asked]
-    taking traffic off the candidate (regression: regression: errors 0.1 -> 12 %, and nobody answered in time) [shift 0 %]
+    taking traffic off the candidate (regression: errors 0.1 -> 12 %, and nobody answered in time) [shift 0 %]
     ");
 }
 
@@ -288,17 +288,17 @@ fn a_good_rolling_update_replaces_one_instance_at_a_time() {
     story.extend(vec![good(), good(), good()]);
     assert_snapshot!(play(&rolling(2, 1, 0), &story), @"
     starting the candidate [start 1 of blocks-r2]
-    starting instances of the candidate (to 0 new, 2 old) [start 1 of blocks-r2]
+    starting instances of the candidate (0 new and 2 old serve) [start 1 of blocks-r2]
     shifting 50 % to the candidate [shift 50 %]
     checking health at 50 % [check health, observe 0]
-    draining instances of the baseline (to 1 new, 1 old) [drain all but 1 of blocks-r1]
-    stopping instances of the baseline (to 1 new, 1 old) [stop all but 1 of blocks-r1]
+    draining instances of the baseline (1 new and 1 old serve) [drain all but 1 of blocks-r1]
+    stopping instances of the baseline (1 new and 1 old serve) [stop all but 1 of blocks-r1]
     watching at 50 % []
-    starting instances of the candidate (to 1 new, 1 old) [start 2 of blocks-r2, observe 1]
+    starting instances of the candidate (1 new and 1 old serve) [start 2 of blocks-r2, observe 1]
     shifting 100 % to the candidate [shift 100 %]
     checking health at 100 % [check health, observe 2]
-    draining instances of the baseline (to 2 new, 0 old) [drain all but 0 of blocks-r1]
-    stopping instances of the baseline (to 2 new, 0 old) [stop all but 0 of blocks-r1]
+    draining instances of the baseline (2 new and 0 old serve) [drain all but 0 of blocks-r1]
+    stopping instances of the baseline (2 new and 0 old serve) [stop all but 0 of blocks-r1]
     watching at 100 % []
     draining the baseline [drain blocks-r1]
     stopping the baseline [stop blocks-r1]
@@ -315,13 +315,13 @@ fn an_unhealthy_batch_rolls_back_what_was_updated() {
     story.extend(vec![good(), good(), good(), good(), good(), good()]);
     assert_snapshot!(play(&rolling(3, 1, 0), &story), @"
     starting the candidate [start 1 of blocks-r2]
-    starting instances of the candidate (to 0 new, 3 old) [start 1 of blocks-r2]
+    starting instances of the candidate (0 new and 3 old serve) [start 1 of blocks-r2]
     shifting 33.33 % to the candidate [shift 33.33 %]
     checking health at 33.33 % [check health, observe 0]
-    draining instances of the baseline (to 1 new, 2 old) [drain all but 2 of blocks-r1]
-    stopping instances of the baseline (to 1 new, 2 old) [stop all but 2 of blocks-r1]
+    draining instances of the baseline (1 new and 2 old serve) [drain all but 2 of blocks-r1]
+    stopping instances of the baseline (1 new and 2 old serve) [stop all but 2 of blocks-r1]
     watching at 33.33 % []
-    starting instances of the candidate (to 1 new, 2 old) [start 2 of blocks-r2, observe 1]
+    starting instances of the candidate (1 new and 2 old serve) [start 2 of blocks-r2, observe 1]
     shifting 66.66 % to the candidate [shift 66.66 %]
     checking health at 66.66 % [check health, observe 2]
     starting the baseline again (unhealthy: no) [start blocks-r1]
@@ -339,14 +339,14 @@ fn without_surge_the_old_instance_goes_first() {
     let story = vec![good(), good(), good(), good(), good(), good(), good(), healthy()];
     assert_snapshot!(play(&rolling(2, 0, 1), &story), @"
     starting the candidate [start 0 of blocks-r2]
-    taking instances of the baseline off traffic (to 0 new, 1 old) [shift 0 %]
-    draining instances of the baseline (to 0 new, 1 old) [drain all but 1 of blocks-r1]
-    stopping instances of the baseline (to 0 new, 1 old) [stop all but 1 of blocks-r1]
-    starting instances of the candidate (to 0 new, 1 old) [start 1 of blocks-r2]
+    taking instances of the baseline off traffic (0 new and 1 old serve) [shift 0 %]
+    draining instances of the baseline (0 new and 1 old serve) [drain all but 1 of blocks-r1]
+    stopping instances of the baseline (0 new and 1 old serve) [stop all but 1 of blocks-r1]
+    starting instances of the candidate (0 new and 1 old serve) [start 1 of blocks-r2]
     shifting 50 % to the candidate [shift 50 %]
     checking health at 50 % [check health, observe 0]
     watching at 50 % []
-    taking instances of the baseline off traffic (to 1 new, 0 old) [shift 100 %, observe 1]
+    taking instances of the baseline off traffic (1 new and 0 old serve) [shift 100 %, observe 1]
     ");
     // It does not start: what was taken away comes back before anything else.
     let story = vec![
@@ -362,10 +362,10 @@ fn without_surge_the_old_instance_goes_first() {
     ];
     assert_snapshot!(play(&rolling(2, 0, 1), &story), @"
     starting the candidate [start 0 of blocks-r2]
-    taking instances of the baseline off traffic (to 0 new, 1 old) [shift 0 %]
-    draining instances of the baseline (to 0 new, 1 old) [drain all but 1 of blocks-r1]
-    stopping instances of the baseline (to 0 new, 1 old) [stop all but 1 of blocks-r1]
-    starting instances of the candidate (to 0 new, 1 old) [start 1 of blocks-r2]
+    taking instances of the baseline off traffic (0 new and 1 old serve) [shift 0 %]
+    draining instances of the baseline (0 new and 1 old serve) [drain all but 1 of blocks-r1]
+    stopping instances of the baseline (0 new and 1 old serve) [stop all but 1 of blocks-r1]
+    starting instances of the candidate (0 new and 1 old serve) [start 1 of blocks-r2]
     starting the baseline again (did not start: no) [start blocks-r1]
     taking traffic off the candidate (did not start: no) [shift 0 %]
     stopping the candidate (did not start: no) [stop blocks-r2]

@@ -1,0 +1,88 @@
+//! The team's jobs on a rollout's way: off-traffic tests, gates between steps, hooks, migrations.
+
+use trimtab_model::ReleaseId;
+use trimtab_project::Command;
+use trimtab_rollout::Hook;
+use trimtab_runner::{StepEnd, StepSpec, run_step};
+
+use crate::blueprint;
+use crate::fleet::target_url;
+use crate::rollout_hands::Work;
+
+impl Work {
+    pub(crate) async fn test(&self, release: &ReleaseId) -> Result<(), String> {
+        let (_, project) = self.world.release(release).map_err(|error| error.to_string())?;
+        match &project.production.test {
+            Some(command) => self.job("production test", command, &[]).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn hook(&self, hook: Hook) -> Result<(), String> {
+        let release = self.world.release(&self.plan.candidate);
+        let (_, project) = release.map_err(|error| error.to_string())?;
+        let name = match hook {
+            Hook::Before => "before",
+            Hook::Expand => "expand",
+            Hook::Gate { .. } => "gate",
+            Hook::Contract => "contract",
+            Hook::After => "after",
+        };
+        match blueprint::hook(&project, hook) {
+            Some(command) => {
+                self.job(&hook.to_string(), command, &[("TRIMTAB_HOOK", name)])
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a command of the team in the candidate's artifact.
+    async fn job(&self, name: &str, command: &Command, env_more: &[(&str, &str)]) -> Result<(), String> {
+        let candidate = &self.plan.candidate;
+        let (recorded, _) = self.world.release(candidate).map_err(|error| error.to_string())?;
+        let dir = self
+            .world
+            .fleet
+            .unpack(&recorded)
+            .await
+            .map_err(|error| error.to_string())?;
+        let side = self
+            .world
+            .fleet
+            .side(candidate, &self.plan.environment)
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut env = command.env.clone();
+        env.extend(target_url(&side).map(|url| ("TARGET_URL".to_owned(), url)));
+        let said = [
+            ("TRIMTAB_SERVICE", self.plan.service.as_str()),
+            ("TRIMTAB_ENVIRONMENT", self.plan.environment.as_str()),
+            ("TRIMTAB_RELEASE", candidate.as_str()),
+        ];
+        for (key, value) in said.iter().chain(env_more) {
+            env.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let spec = StepSpec {
+            name: name.to_owned(),
+            command: command.run.clone(),
+            dir,
+            env,
+            timeout: command.timeout.0,
+            secrets: Vec::new(),
+            records: self.world.dir.join("steps"),
+            user: None,
+        };
+        let outcome = run_step(&spec, std::future::pending(), &mut |_| ())
+            .await
+            .map_err(|error| error.to_string())?;
+        match outcome.end {
+            StepEnd::Passed => Ok(()),
+            end => Err(format!(
+                "`{}` {end}\n{}",
+                command.run,
+                outcome.last_lines.join("\n")
+            )),
+        }
+    }
+}
