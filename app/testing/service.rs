@@ -7,6 +7,7 @@
 //! - `sick-after=N`: health is bad once N requests of users have come;
 //! - `fail=SHARE`, `slow=MS`, `slow-share=SHARE`: what requests of users meet;
 //! - `path=/x`: only those of paths that begin so; `only=ENVIRONMENT`: only there; `of=RELEASE`: only its;
+//!   `nth=N`: only the instance of that number;
 //! - `healed-by-restart`: the faults are gone from the second start of an instance on.
 //!
 //! `service check URL COUNT LIMIT_MS` asks COUNT times and fails on the first bad or late answer.
@@ -39,6 +40,7 @@ struct Faults {
     path: String,
     only: String,
     of: String,
+    nth: String,
 }
 
 impl Faults {
@@ -57,12 +59,19 @@ impl Faults {
                 "slow-share" => faults.slow_share = Some(number(value)),
                 "path" => value.clone_into(&mut faults.path),
                 "of" => value.clone_into(&mut faults.of),
+                "nth" => value.clone_into(&mut faults.nth),
                 "only" => value.clone_into(&mut faults.only),
                 _ => eprintln!("unknown fault {word:?}"),
             }
         }
         let meant = |name: &str, variable_name| name.is_empty() || name == variable(variable_name);
-        if meant(&faults.only, "TRIMTAB_ENVIRONMENT") && meant(&faults.of, "TRIMTAB_RELEASE") {
+        let number = variable("TRIMTAB_INSTANCE")
+            .rsplit('-')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let nth = faults.nth.is_empty() || faults.nth == number;
+        if nth && meant(&faults.only, "TRIMTAB_ENVIRONMENT") && meant(&faults.of, "TRIMTAB_RELEASE") {
             faults
         } else {
             Faults::default()

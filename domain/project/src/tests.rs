@@ -398,7 +398,14 @@ fn every_field_is_documented() {
 /// Every `yaml` block of the page parses as the file that its first line names.
 #[test]
 fn examples_in_the_documentation_parse() {
-    let page = include_str!("../../../docs/configuration.md");
+    let pages = [
+        include_str!("../../../docs/configuration.md"),
+        include_str!("../../../docs/strategies/overview.md"),
+        include_str!("../../../docs/strategies/blue-green.md"),
+        include_str!("../../../docs/strategies/canary.md"),
+        include_str!("../../../docs/strategies/rolling.md"),
+    ];
+    let page = pages.join("\n");
     let mut seen = 0;
     for block in page.split("```yaml\n").skip(1) {
         let text = block.split("```").next().unwrap();
@@ -410,7 +417,7 @@ fn examples_in_the_documentation_parse() {
         }
         seen += 1;
     }
-    assert!(seen >= 3, "{seen} examples");
+    assert!(seen >= 8, "{seen} examples");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::evidence::Subject;
 use crate::host::number_of;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Rollouts;
-use crate::traffic::Side;
+use crate::traffic::{Side, across_rollouts};
 use crate::world::World;
 
 /// Between health checks of a candidate that is watched.
@@ -200,6 +200,8 @@ impl Work {
         let (recorded, project) = self.world.release(release)?;
         let environment = &self.plan.environment;
         let place = (Some(self.plan.rollout.clone()), Some(self.arm(release)));
+        // A baseline that starts again was started by another rollout, which may have counted further.
+        let generation = across_rollouts(&self.plan.rollout, generation);
         self.world
             .fleet
             .start(&recorded, &project, environment, place, count, generation)

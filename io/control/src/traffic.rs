@@ -145,7 +145,7 @@ impl Traffic {
                 sticky: None,
             },
         };
-        let generation = route_generation(rollout, generation);
+        let generation = across_rollouts(rollout, generation);
         self.edit(|table| {
             let old = take_route(table, entrance);
             // A newer decision is in force already: this one was superseded in flight.
@@ -311,8 +311,8 @@ impl Traffic {
     }
 }
 
-/// Generations of one route across rollouts: the later rollout is newer, whatever its own count.
-fn route_generation(rollout: &RolloutId, generation: Generation) -> Generation {
+/// Generations of one route or instance across rollouts: the later rollout is newer, whatever its own count.
+pub(crate) fn across_rollouts(rollout: &RolloutId, generation: Generation) -> Generation {
     Generation((number_of(rollout.as_str()) << 32) | generation.0)
 }
 

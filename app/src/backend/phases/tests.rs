@@ -27,6 +27,8 @@ fn plan() -> Plan {
             on_regressed: OnRegressed::Protect,
         }),
         limits: Limits::default(),
+        hooks: trimtab_rollout::Hooks::default(),
+        freezes: Vec::new(),
     }
 }
 
