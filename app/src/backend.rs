@@ -4,6 +4,7 @@ mod access;
 mod charts;
 mod commands;
 mod figures;
+mod flags;
 mod forge;
 mod health;
 mod incidents;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::commands::doctor::DoctorArgs;
+use crate::commands::flags::FlagCommand;
 
 /// How commands answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -293,4 +294,7 @@ pub(crate) enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
+    /// Feature flags: list, change, check, undo.
+    #[command(subcommand)]
+    Flags(FlagCommand),
 }

@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod client;
 pub(crate) mod doctor;
+pub(crate) mod flags;
 pub(crate) mod hook;
 mod incidents;
 mod init;
@@ -41,6 +42,9 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         }
         _ => {}
     }
+    if let Command::Flags(flags::FlagCommand::Validate { file }) = &cli.command {
+        return flags::validate(&out, file);
+    }
     let client = Client::new(&cli.url, cli.token)?;
     match cli.command {
         Command::Deploy { service, commit } => rollouts::deploy(&client, &out, service, commit).await,
@@ -74,6 +78,7 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         Command::Token(command) => access::token(&client, &out, command).await,
         Command::Hook(HookCommand::PostReceive { service }) => hook::post_receive(&client, &service).await,
         Command::Doctor(arguments) => doctor::doctor(&client, &out, arguments).await,
+        Command::Flags(command) => flags::run(&client, &out, command).await,
         Command::Serve { .. }
         | Command::Proxy(_)
         | Command::Shim(_)

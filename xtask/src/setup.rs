@@ -6,26 +6,35 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Debian packages: a browser and its driver for the page tests, git for checkouts, Python for the
-/// official telemetry SDK and a real SMTP server.
-const DEBIAN: [(&str, &str); 4] = [
+/// official telemetry and flag SDKs and a real SMTP server, Node for its flag SDK.
+const DEBIAN: [(&str, &str); 6] = [
     ("git", "git"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// PyPI packages that tests talk to.
-const PYTHON: [&str; 4] = [
+const PYTHON: [&str; 6] = [
     "aiosmtpd",
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp",
     "pyarrow",
+    "openfeature-sdk",
+    "openfeature-provider-ofrep",
 ];
+
+/// npm packages that tests talk to.
+const NODE: [&str; 2] = ["@openfeature/server-sdk", "@openfeature/ofrep-provider"];
 
 /// What the tests are told through their environment.
 pub(crate) struct Tools {
     /// A Python interpreter that has the packages above.
     pub(crate) python: PathBuf,
+    /// A folder whose `node_modules` has the packages above.
+    pub(crate) node: PathBuf,
 }
 
 /// Makes sure of everything and says where it is.
@@ -38,6 +47,7 @@ pub(crate) fn run() -> Result<Tools> {
     install_debian(&missing)?;
     Ok(Tools {
         python: python_with_packages()?,
+        node: node_with_packages()?,
     })
 }
 
@@ -96,6 +106,32 @@ fn python_with_packages() -> Result<PathBuf> {
     .context("failed to install the Python packages that tests talk to")?;
     std::fs::write(&done, "")?;
     Ok(python)
+}
+
+fn node_with_packages() -> Result<PathBuf> {
+    let folder = crate::target_dir().join("tools").join("node");
+    let done = folder.join(format!("installed-{}", NODE.join("-").replace('/', "-")));
+    if done.is_file() {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(&folder)?;
+    println!("installing {} from npm", NODE.join(" "));
+    quiet(
+        Command::new("npm")
+            .args([
+                "install",
+                "--silent",
+                "--no-fund",
+                "--no-audit",
+                "--ignore-scripts",
+                "--prefix",
+            ])
+            .arg(&folder)
+            .args(NODE),
+    )
+    .context("failed to install the npm packages that tests talk to")?;
+    std::fs::write(&done, "")?;
+    Ok(folder)
 }
 
 fn make_environment(folder: &Path) -> Result<()> {

@@ -142,6 +142,7 @@ fn stage_test() -> Result<Count> {
     let mut command = cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast"]);
     command.env("TRIMTAB_TEST_PYTHON", &tools.python);
+    command.env("TRIMTAB_TEST_NODE", &tools.node);
     counted(&mut command)
 }
 

@@ -89,6 +89,7 @@ fn topics_of(event: &StoredEvent) -> Vec<Topic> {
         ],
         "forge" => vec![Topic::MergeRequests],
         "token" => vec![Topic::Tokens],
+        "flags" => vec![Topic::Flags(id)],
         "release" => vec![Topic::Services],
         _ => Vec::new(),
     };
@@ -197,6 +198,7 @@ impl AppBackend {
                 .find_map(|kind| self.service_of(kind, id)),
             "forge" | "feedback" => Some(id.to_owned()),
             "release" => id.rsplit_once("-r").map(|(service, _)| service.to_owned()),
+            "flags" => Some(split(id).0.to_owned()),
             _ => None,
         }
     }
@@ -257,6 +259,7 @@ fn kind_and_link(stream: &str, id: &str, event: &str) -> (TimelineKind, Option<S
         "release" => (TimelineKind::Pipeline, page("releases")),
         "forge" => (TimelineKind::Code, Some("/pipelines".to_owned())),
         "token" | "silence" => (TimelineKind::Configuration, None),
+        "flags" => (TimelineKind::Configuration, Some("/flags".to_owned())),
         "comment" => {
             let folder = match id.split('-').next() {
                 Some("run") => "runs",

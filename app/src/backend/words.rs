@@ -21,6 +21,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
         "run" => run(event, well),
         "rollout" => rollout(event, well, weight),
         "incident" | "report" => incident(event, well),
+        "flags" => flags(event),
         _ => rest(event, stream),
     };
     let detail = if event.kind.ends_with(".planned") {
@@ -29,7 +30,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
         reason_of(body, 0).unwrap_or_default()
     };
     let text = match stream {
-        "run" | "rollout" | "incident" | "report" | "comment" => format!("{id}: {text}"),
+        "run" | "rollout" | "incident" | "report" | "comment" | "flags" => format!("{id}: {text}"),
         "release" | "token" | "silence" => format!("{id} {text}"),
         _ => text,
     };
@@ -42,6 +43,35 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
         },
         text,
     }
+}
+
+/// Flags that one line names.
+const FLAGS_NAMED_MAX: usize = 5;
+
+fn flags(event: &StoredEvent) -> Told {
+    let entries = event.body.get("entries").and_then(Value::as_array);
+    let keys: Vec<&str> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get("key").and_then(Value::as_str))
+        .collect();
+    let named = keys
+        .iter()
+        .take(FLAGS_NAMED_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if keys.len() > FLAGS_NAMED_MAX {
+        " and more"
+    } else {
+        ""
+    };
+    let verb = if event.body.get("undoes").is_some_and(Value::is_number) {
+        "put back"
+    } else {
+        "changed"
+    };
+    info(format!("{verb} {named}{more} (version {})", event.sequence))
 }
 
 type Told = (&'static str, String);

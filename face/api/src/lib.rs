@@ -10,6 +10,7 @@ mod dashboard;
 mod doctor;
 mod fault;
 mod feedback;
+mod flags;
 mod forge;
 mod health;
 mod incident;
@@ -36,6 +37,10 @@ pub use dashboard::{
 pub use doctor::{Check, CheckState, Doctor};
 pub use fault::{Fault, FaultCode};
 pub use feedback::NewFeedback;
+pub use flags::{
+    FlagDetail, FlagKind, FlagSetDetail, FlagSetSummary, FlagShare, FlagUsers, FlagVerdict, FlagsChange,
+    FlagsEntry, FlagsPast, FlagsUndo, OneFlag, StaleFlag, StaleQuery,
+};
 pub use forge::{GitHook, GitHookKind, MergeRequest, MergeRequestState, Review, ReviewVerdict};
 pub use health::{ErrorBudget, Health, HealthReason, HealthStatus, Status};
 pub use incident::{

@@ -42,6 +42,8 @@ pub enum Topic {
     MergeRequests,
     /// Tokens.
     Tokens,
+    /// The flags of a `service/environment`.
+    Flags(String),
 }
 
 impl Topic {
@@ -73,6 +75,7 @@ impl fmt::Display for Topic {
             Topic::Timeline => f.write_str("timeline"),
             Topic::MergeRequests => f.write_str("merge-requests"),
             Topic::Tokens => f.write_str("tokens"),
+            Topic::Flags(place) => write!(f, "flags:{place}"),
         }
     }
 }
@@ -85,6 +88,7 @@ impl FromStr for Topic {
             Some(("run-log", id)) => Topic::RunLog(id.to_owned()),
             Some(("rollout", id)) => Topic::Rollout(id.to_owned()),
             Some(("incident", id)) => Topic::Incident(id.to_owned()),
+            Some(("flags", place)) => Topic::Flags(place.to_owned()),
             _ => match text {
                 "health" => Topic::Health,
                 "services" => Topic::Services,

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use trimtab_model::Role;
 
 mod api;
+mod flags;
 mod pages;
 
 /// Method of a route.
@@ -74,7 +75,13 @@ pub struct Route {
 }
 
 /// Every route, API first.
-pub const ROUTES: &[&[Route]] = &[api::READS, api::COMMANDS, pages::PAGES, pages::FORMS];
+pub const ROUTES: &[&[Route]] = &[
+    api::READS,
+    api::COMMANDS,
+    flags::FLAGS,
+    pages::PAGES,
+    pages::FORMS,
+];
 
 /// Every route, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Route> {
@@ -169,6 +176,7 @@ mod tests {
             public,
             [
                 "/livez",
+                "/ofrep/v1/stream",
                 "/login",
                 "/assets/{*path}",
                 "/favicon.ico",
@@ -181,7 +189,8 @@ mod tests {
     #[test]
     fn changes_need_more_than_a_viewer() {
         for route in all().filter(|r| r.method != Method::Get) {
-            let reads = ["/api/v1/query", "/api/v1/query_range", "/logout"].contains(&route.path);
+            let reads = ["/api/v1/query", "/api/v1/query_range", "/logout"].contains(&route.path)
+                || route.path.starts_with("/ofrep/v1/evaluate/");
             if let Access::Role(role) = route.access {
                 assert!(reads || role > Role::Viewer, "{}", route.path);
             }

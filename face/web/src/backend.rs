@@ -8,6 +8,8 @@ use trimtab_api as api;
 use trimtab_api::{Command, Done, Fault, Principal, Topic};
 use trimtab_model::Timestamp;
 
+use crate::flags::FlagBackend;
+
 /// SHA-256 of a token's text: all that is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash(pub [u8; 32]);
@@ -37,7 +39,7 @@ impl TokenHash {
 /// Roles are checked before a method is called; states are checked by whoever implements it
 /// ([`api::FaultCode::Conflict`]).
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: FlagBackend {
     // Who asks.
 
     /// Whose token this is; none when it is unknown, revoked or expired. Called on every request.

@@ -10,9 +10,11 @@ mod backend;
 mod config;
 mod dashboards;
 mod failure;
+mod flags;
 mod forms;
 mod json;
 mod live;
+mod ofrep;
 mod pages;
 mod parts;
 mod registration;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 pub use auth::OneTimeCodes;
 pub use backend::{Backend, TokenHash};
 pub use config::WebConfig;
+pub use flags::{FlagAnswers, FlagAsking, FlagBackend};
 
 /// Why the web server could not run.
 #[derive(Debug, thiserror::Error)]

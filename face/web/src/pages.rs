@@ -2,6 +2,7 @@
 
 mod explore;
 mod figures;
+mod flags;
 mod incidents;
 mod login;
 mod logs;
@@ -17,6 +18,7 @@ mod traces;
 
 pub(crate) use explore::metrics;
 pub(crate) use figures::{Moving, moving_figures};
+pub(crate) use flags::flags;
 pub(crate) use incidents::{incident, incidents, postmortem};
 pub(crate) use login::{log_in, log_out, login, set_language};
 pub(crate) use logs::logs;

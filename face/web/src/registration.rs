@@ -5,7 +5,7 @@ use axum::routing::{self as to, MethodRouter};
 use trimtab_api::routes::Method;
 
 use crate::state::App;
-use crate::{assets, forms, json, live, pages};
+use crate::{assets, flags, forms, json, live, ofrep, pages};
 
 pub(crate) type Registration = (Method, &'static str, MethodRouter<App>);
 
@@ -25,6 +25,7 @@ fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Reg
 pub(crate) fn registrations() -> Vec<Registration> {
     let mut all = reads();
     all.extend(commands());
+    all.extend(for_flags());
     all.extend(for_people());
     all
 }
@@ -97,6 +98,21 @@ fn commands() -> Vec<Registration> {
     ]
 }
 
+fn for_flags() -> Vec<Registration> {
+    vec![
+        get("/api/v1/flags", flags::sets),
+        get("/api/v1/flags/{service}/{environment}", flags::set),
+        get("/api/v1/flags/{service}/{environment}/history", flags::history),
+        get("/api/v1/flags/{service}/{environment}/stale", flags::stale),
+        post("/api/v1/flags/{service}/{environment}", flags::change),
+        post("/api/v1/flags/{service}/{environment}/undo", flags::undo),
+        post("/ofrep/v1/evaluate/flags", ofrep::evaluate_all),
+        post("/ofrep/v1/evaluate/flags/{key}", ofrep::evaluate),
+        get("/ofrep/v1/configuration", ofrep::configuration),
+        get("/ofrep/v1/stream", ofrep::stream),
+    ]
+}
+
 fn for_people() -> Vec<Registration> {
     let mut all = vec![
         get("/login", pages::login),
@@ -120,6 +136,7 @@ fn for_people() -> Vec<Registration> {
         get("/explore/traces", pages::traces),
         get("/traces/{id}", pages::trace),
         get("/services", pages::services),
+        get("/flags", pages::flags),
         get("/notifications", pages::notifications),
         get("/settings", pages::settings),
         post("/do/create-token", pages::create_token),

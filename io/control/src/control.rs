@@ -16,7 +16,10 @@ use trimtab_runtime::{ProcessRuntime, RuntimeError, ShimProgram};
 use trimtab_series::{Series, SeriesError};
 use trimtab_store::{Store, StoreConfig, StoreError};
 
+use crate::clock;
 use crate::evidence::Evidence;
+use crate::exposures::Exposures;
+use crate::flag_book::{FlagBook, FlagError};
 use crate::fleet::{Fleet, TelemetryAddress};
 use crate::host::{Host, HostError};
 use crate::identity::{InstanceTokens, KeyError, key_file};
@@ -87,6 +90,8 @@ pub enum ControlError {
     Steps(#[from] StepError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Flags(#[from] FlagError),
     #[error("failed to restore the machines: {0}")]
     Host(#[from] HostError),
 }
@@ -173,6 +178,8 @@ impl Control {
             artifacts,
             fleet,
             traffic: Traffic::open(proxy, &dir.join("routing.json"), secret).await?,
+            flags: FlagBook::open(journal.clone()).await?,
+            exposures: Exposures::open(&dir.join("flags-asked.json"), clock::now()),
             outbox: Outbox::open(dir.join("outbox.db"), options.receivers).await?,
             evidence: Evidence::new(&dir.join("evidence")),
             workspaces: Workspaces::new(dir.join("workspaces")),
@@ -303,6 +310,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
         tokio::spawn(frames::pump(world.clone())).abort_handle(),
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),
+        tokio::spawn(frames::exposures(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),
         tokio::spawn(projector.run()).abort_handle(),
         tokio::spawn(look_after).abort_handle(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use trimtab_ingest::{Intake, Scraper, log_batch};
+use trimtab_ingest::{Identities, Intake, Scraper, log_batch};
 use trimtab_model::{
     Arm, EnvironmentName, Generation, Identity, InstanceId, ReleaseId, RolloutId, ServiceName,
 };
@@ -102,6 +102,11 @@ impl Fleet {
         let dir = self.dir.join(artifact.short());
         self.artifacts.unpack(artifact, &dir).await?;
         Ok(dir)
+    }
+
+    /// Whose telemetry token this is.
+    pub fn owner_of(&self, token: &str) -> Option<Identity> {
+        Identities::identify(self.tokens.as_ref(), token)
     }
 
     /// Starts a release's instances in an environment, the first `count` of them if that is said, and

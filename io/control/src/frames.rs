@@ -203,6 +203,27 @@ pub(crate) async fn signals(world: Arc<World>, sink: Sink) {
     let mut subscription = sink.subscribe();
     while let Some(batch) = subscription.next().await {
         world.evidence.take_signals(&batch);
+        world.exposures.observe(&batch, &world.flags);
+    }
+}
+
+/// Stores who was served which variant, and keeps when flags were last asked for.
+pub(crate) async fn exposures(world: Arc<World>) {
+    loop {
+        tokio::time::sleep(SAVE_PAUSE).await;
+        let events = world.exposures.take_waiting();
+        if !events.is_empty() {
+            let batch = Batch {
+                events,
+                ..Batch::default()
+            };
+            if let Err(error) = world.intake.append(batch, "").await {
+                tracing::warn!(%error, "failed to store who was served which variant");
+            }
+        }
+        if let Err(error) = world.exposures.save() {
+            tracing::warn!(%error, "failed to keep when flags were last asked for");
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use trimtab_store::SignalStore;
 use crate::blueprint;
 use crate::clock;
 use crate::evidence::Evidence;
+use crate::exposures::Exposures;
+use crate::flag_book::FlagBook;
 use crate::fleet::{Fleet, FleetError};
 use crate::host::{Host, Snapshot, number_of};
 use crate::machines::{Incidents, Rollouts, Runs};
@@ -56,6 +58,10 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     /// The routing table.
     pub traffic: Traffic,
+    /// Feature flags.
+    pub flags: FlagBook,
+    /// Who was served which variant.
+    pub exposures: Exposures,
     /// Notifications.
     pub outbox: Outbox,
     /// Verdicts and recordings.

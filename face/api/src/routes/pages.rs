@@ -52,6 +52,7 @@ pub(super) const PAGES: &[Route] = &[
     page("/explore/traces", "Trace search."),
     page("/traces/{id}", "One trace."),
     page("/services", "Services and their instances."),
+    page("/flags", "Feature flags and their use."),
     page("/notifications", "What was sent to whom."),
     page("/settings", "Preferences, tokens and checks."),
 ];

@@ -98,6 +98,13 @@ fn done(message: &str) -> Result<Done, Fault> {
 }
 
 #[async_trait]
+impl trimtab_web::FlagBackend for Demo {
+    async fn flag_sets(&self) -> Result<Vec<api::FlagSetSummary>, Fault> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
 impl Backend for Demo {
     async fn authenticate(&self, token: &TokenHash) -> Result<Option<Principal>, Fault> {
         let role = Role::ALL

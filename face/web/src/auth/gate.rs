@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 use trimtab_api::routes::{self, Access, Face};
 use trimtab_api::{Fault, FaultCode, Principal};
-use trimtab_model::Role;
+use trimtab_model::{Identity, Role};
 
 use super::session::{Session, Subject};
 use super::{SESSION_COOKIE, cookie};
@@ -24,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// The session, when a browser asks.
     pub(crate) session: Option<Session>,
+    /// The instance, when one asks for flags with its own token.
+    pub(crate) instance: Option<Identity>,
 }
 
 /// Fields of a form whose CSRF token held.
@@ -70,7 +72,8 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, Fault> {
             "see /api/v1/openapi.json",
         ));
     };
-    let caller = caller_of(app, request.headers()).await?;
+    let for_flags = route.path.starts_with("/ofrep/");
+    let caller = caller_of(app, request.headers(), for_flags).await?;
     if let Access::Role(least) = route.access {
         let Some(caller) = &caller else {
             return Err(Fault::new(
@@ -106,19 +109,32 @@ fn check_role(has: Role, least: Role) -> Result<(), Fault> {
 
 /// Whoever asks; none without credentials. A bearer token that is wrong is a fault, a session that
 /// is over counts as none, so that a browser is led to the login page.
-async fn caller_of(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Fault> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|text| text.split_once(' '));
-        let principal = match token {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                app.backend.authenticate(&TokenHash::of(token.trim())).await?
+///
+/// Where flags are evaluated (`for_flags`), an instance's own token is taken too, and the header that
+/// OpenFeature's protocol has for keys.
+async fn caller_of(app: &App, headers: &HeaderMap, for_flags: bool) -> Result<Option<Caller>, Fault> {
+    let sent = headers.get(AUTHORIZATION).map(|value| {
+        let text = value.to_str().ok().and_then(|text| text.split_once(' '));
+        text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+    });
+    let key = headers.get("x-api-key").filter(|_| for_flags);
+    let sent = sent.or_else(|| key.map(|value| value.to_str().ok()));
+    if let Some(token) = sent {
+        let mut principal = None;
+        let mut instance = None;
+        if let Some(token) = token {
+            principal = app.backend.authenticate(&TokenHash::of(token)).await?;
+            if principal.is_none() && for_flags {
+                instance = app.backend.instance_of(token);
+                principal = instance.as_ref().map(instance_principal);
             }
-            _ => None,
-        };
+        }
         return match principal {
             Some(principal) => Ok(Some(Caller {
                 principal,
                 session: None,
+                instance,
             })),
             None => Err(Fault::new(
                 FaultCode::Unauthenticated,
@@ -133,7 +149,18 @@ async fn caller_of(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Fau
     Ok(principal.map(|principal| Caller {
         principal,
         session: Some(session),
+        instance: None,
     }))
+}
+
+/// An instance as a caller: it may ask for flags, and its token opens nothing else.
+fn instance_principal(identity: &Identity) -> Principal {
+    let name = identity.instance.as_ref().map(ToString::to_string);
+    Principal {
+        name: name.unwrap_or_else(|| "instance".to_owned()),
+        role: Role::Viewer,
+        token: None,
+    }
 }
 
 /// The principal behind a session, if it still is one.

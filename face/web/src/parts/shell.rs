@@ -21,6 +21,7 @@ pub(crate) enum Section {
     Metrics,
     Traces,
     Services,
+    Flags,
     Timeline,
     Notifications,
     Settings,
@@ -36,6 +37,7 @@ const NAVIGATION: &[(Section, &str, Text)] = &[
     (Section::Metrics, "/explore/metrics", say::METRICS),
     (Section::Traces, "/explore/traces", say::TRACES),
     (Section::Services, "/services", say::SERVICES),
+    (Section::Flags, "/flags", say::FLAGS),
     (Section::Notifications, "/notifications", say::NOTIFICATIONS),
     (Section::Settings, "/settings", say::SETTINGS),
 ];
@@ -156,6 +158,7 @@ fn nav_icon(section: Section) -> Markup {
         Section::Metrics => "chart",
         Section::Traces => "bars",
         Section::Services => "server",
+        Section::Flags => "flag",
         Section::Notifications => "send",
         Section::Settings => "cog",
     })

@@ -149,6 +149,7 @@ async fn nothing_known_is_said() {
         "/explore/traces",
         "/explore/metrics?query=up",
         "/services",
+        "/flags",
         "/notifications",
         "/settings",
     ] {

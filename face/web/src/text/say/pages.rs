@@ -163,4 +163,16 @@ messages! { PAGES:
     NEVER = "never", "никогда";
     CHECKS = "Checks", "Проверки";
     PREFERENCES = "Preferences", "Предпочтения";
+    NO_FLAGS = "No feature flags yet. Add one with trimtab flags set.", "Флагов ещё нет. Добавьте первый командой trimtab flags set.";
+    FLAGS_VERSION = "version {}", "версия {}";
+    FLAG = "Flag", "Флаг";
+    FLAG_EXPOSED = "Exposed users", "С новым вариантом";
+    FLAG_CONTROL = "Control", "Контроль";
+    FLAG_ASKED = "Last asked for", "Последний запрос";
+    FLAG_CHANGED = "Changed", "Изменён";
+    FLAG_DISABLED = "disabled", "выключен";
+    FLAG_EVERYBODY = "everybody:", "всем:";
+    FLAG_TARGETING = "by targeting", "по правилам";
+    FLAG_SPLIT = "split", "по долям";
+    FLAG_CHANGES = "Changes", "Изменения";
 }

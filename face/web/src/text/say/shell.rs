@@ -9,6 +9,7 @@ messages! { SHELL:
     METRICS = "Metrics", "Метрики";
     TRACES = "Traces", "Трассировки";
     SERVICES = "Services", "Сервисы";
+    FLAGS = "Flags", "Флаги";
     TIMELINE = "Timeline", "Хронология";
     NOTIFICATIONS = "Notifications", "Уведомления";
     SETTINGS = "Settings", "Настройки";
