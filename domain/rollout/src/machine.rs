@@ -99,39 +99,12 @@ pub fn pending(plan: &Plan, state: &State) -> Vec<Effect> {
 /// The work of the present phase: one effect at most.
 pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
     let generation = state.generation;
-    let drain_until = state.since.plus(millis(plan.strategy.manner().drain_ms));
-    let start = |release: Option<&ReleaseId>, count| {
-        release.map(|release| Effect::StartInstances {
-            release: release.clone(),
-            count,
-            generation,
-        })
-    };
-    let drain = |release: Option<&ReleaseId>, keep| {
-        release.map(|release| Effect::Drain {
-            release: release.clone(),
-            keep,
-            generation,
-            until: drain_until,
-        })
-    };
-    let stop = |release: Option<&ReleaseId>, keep| {
-        release.map(|release| Effect::StopInstances {
-            release: release.clone(),
-            keep,
-            generation,
-        })
-    };
     let release = || plan.candidate.clone();
-    let (candidate, previous) = (Some(&plan.candidate), plan.previous());
-    let batch = |step: usize| plan.traffic_step(step).replacement;
     match &state.phase {
         Phase::Hooking { hook } => Some(Effect::RunHook {
             hook: *hook,
             generation,
         }),
-        Phase::Starting => start(candidate, replace::first_count(plan)),
-        Phase::Growing { step } => start(candidate, batch(*step).map(|batch| batch.candidate)),
         Phase::Testing => Some(Effect::Test {
             release: release(),
             generation,
@@ -151,19 +124,21 @@ pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
             generation,
             until: state.since.plus(millis(plan.limits.ask_ms)),
         }),
-        Phase::DrainingPart { step } => drain(previous, batch(*step).map(|batch| batch.baseline)),
-        Phase::StoppingPart { step } => stop(previous, batch(*step).map(|batch| batch.baseline)),
-        Phase::DrainingBaseline => drain(previous, None),
-        Phase::Decommissioning => stop(previous, None),
-        Phase::Restoring => start(previous, None),
-        Phase::DrainingCandidate => drain(candidate, None),
         Phase::Quarantining => Some(Effect::Quarantine {
             release: release(),
             digest: plan.candidate_digest.clone(),
             reason: state.cause.as_ref().map(ToString::to_string).unwrap_or_default(),
             generation,
         }),
-        Phase::Stopping => stop(candidate, None),
+        Phase::Starting
+        | Phase::Growing { .. }
+        | Phase::Restoring
+        | Phase::DrainingPart { .. }
+        | Phase::StoppingPart { .. }
+        | Phase::DrainingBaseline
+        | Phase::Decommissioning
+        | Phase::DrainingCandidate
+        | Phase::Stopping => instance_work(plan, state),
         Phase::Watching { .. }
         | Phase::Frozen { .. }
         | Phase::Holding { .. }
@@ -171,6 +146,47 @@ pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
         | Phase::Protected
         | Phase::Announcing { .. }
         | Phase::Ended { .. } => None,
+    }
+}
+
+/// The work of the phases that start, drain and stop instances.
+fn instance_work(plan: &Plan, state: &State) -> Option<Effect> {
+    let generation = state.generation;
+    let (candidate, previous) = (Some(&plan.candidate), plan.previous());
+    let batch = |step: usize| plan.traffic_step(step).replacement;
+    let start = |release: Option<&ReleaseId>, count| {
+        release.map(|release| Effect::StartInstances {
+            release: release.clone(),
+            count,
+            generation,
+        })
+    };
+    let drain = |release: Option<&ReleaseId>, keep| {
+        release.map(|release| Effect::Drain {
+            release: release.clone(),
+            keep,
+            generation,
+            until: state.since.plus(millis(plan.strategy.manner().drain_ms)),
+        })
+    };
+    let stop = |release: Option<&ReleaseId>, keep| {
+        release.map(|release| Effect::StopInstances {
+            release: release.clone(),
+            keep,
+            generation,
+        })
+    };
+    match &state.phase {
+        Phase::Starting => start(candidate, replace::first_count(plan)),
+        Phase::Growing { step } => start(candidate, batch(*step).map(|batch| batch.candidate)),
+        Phase::Restoring => start(previous, None),
+        Phase::DrainingPart { step } => drain(previous, batch(*step).map(|batch| batch.baseline)),
+        Phase::StoppingPart { step } => stop(previous, batch(*step).map(|batch| batch.baseline)),
+        Phase::DrainingBaseline => drain(previous, None),
+        Phase::Decommissioning => stop(previous, None),
+        Phase::DrainingCandidate => drain(candidate, None),
+        Phase::Stopping => stop(candidate, None),
+        _ => None,
     }
 }
 

@@ -67,26 +67,11 @@ pub async fn start(
             quarantine.reason
         ));
     }
-    let rollouts = &world.machines().rollouts;
-    for under_way in world.rollouts_of(&service, environment) {
-        if under_way.state.end().is_none() {
-            let next = RolloutId::new(format!("rollout-{}", rollouts.list().len() + 1))
-                .map_err(|e| e.to_string())?;
-            let superseded = Event::Superseded {
-                at: clock::now(),
-                by: next,
-            };
-            rollouts
-                .send(&under_way.id, superseded)
-                .await
-                .map_err(|error| error.to_string())?;
-            ended(world, &under_way.id).await;
-        }
-    }
+    bound(world, &service, environment, release)?;
+    supersede(world, &service, environment).await?;
     let baseline = world
         .stable(&service, environment)
         .filter(|stable| stable != release);
-    bound(world, &service, environment, release)?;
     let plain = direct || environment.as_str() != PRODUCTION;
     // What returns to a known release asks nobody: no steps, no analysis, no gates, no freezes.
     let (strategy, hooks, freezes) = if plain {
@@ -107,7 +92,7 @@ pub async fn start(
         hook_ms: hook_ms(&project),
         ..Limits::default()
     };
-    let made = rollouts.create(by, |number| Plan {
+    let made = world.machines().rollouts.create(by, |number| Plan {
         rollout: rollout_id(number),
         service,
         environment: environment.clone(),
@@ -122,6 +107,29 @@ pub async fn start(
         freezes,
     });
     made.await.map_err(|error| error.to_string())
+}
+
+/// Ends the rollout that is under way in an environment, if one is.
+async fn supersede(
+    world: &Arc<World>,
+    service: &ServiceName,
+    environment: &EnvironmentName,
+) -> Result<(), String> {
+    let rollouts = &world.machines().rollouts;
+    for under_way in world.rollouts_of(service, environment) {
+        if under_way.state.end().is_some() {
+            continue;
+        }
+        let by =
+            RolloutId::new(format!("rollout-{}", rollouts.list().len() + 1)).map_err(|e| e.to_string())?;
+        let at = clock::now();
+        rollouts
+            .send(&under_way.id, Event::Superseded { at, by })
+            .await
+            .map_err(|error| error.to_string())?;
+        ended(world, &under_way.id).await;
+    }
+    Ok(())
 }
 
 /// Refuses a release that lies before a migration which took away what it needs.
