@@ -215,18 +215,16 @@ pub(super) fn validate(out: &Printer, file: &Path) -> Result<bool> {
 
 fn list_sets(out: &Printer, answer: &Value) -> Result<()> {
     let sets: Vec<api::FlagSetSummary> = read(answer)?;
-    if sets.is_empty() {
-        out.next("trimtab flags set SERVICE KEY -m \"why\"");
-    }
+    let none = sets.is_empty();
     let rows: Vec<Vec<String>> = sets
         .into_iter()
         .map(|set| {
             vec![
                 set.service,
                 set.environment,
-                format!("{} flags", set.flags),
-                format!("version {}", set.version),
-                set.changed_by.map(|by| format!("by {by}")).unwrap_or_default(),
+                set.flags.to_string(),
+                set.version.to_string(),
+                set.changed_by.unwrap_or_default(),
             ]
         })
         .collect();
@@ -235,6 +233,9 @@ fn list_sets(out: &Printer, answer: &Value) -> Result<()> {
         &rows,
         "no flags",
     );
+    if none {
+        out.next("trimtab flags set SERVICE KEY -m \"why\"");
+    }
     Ok(())
 }
 
@@ -267,7 +268,7 @@ fn list(out: &Printer, answer: &Value) -> Result<()> {
             let verdict = flag.verdict.map(|verdict| verdict.decision).unwrap_or_default();
             let asked = flag
                 .asked_at
-                .map_or_else(|| "never asked for".to_owned(), |at| format!("asked {at}"));
+                .map_or_else(|| "never".to_owned(), |at| at.to_string());
             vec![flag.key, kind, asked, users, verdict]
         })
         .collect();

@@ -198,7 +198,7 @@ async fn changes_are_told_on_the_event_stream() {
     let mut heard = String::new();
     while !heard.contains("refetchEvaluation") {
         let chunk = tokio::time::timeout(std::time::Duration::from_secs(30), chunks.next()).await;
-        heard.push_str(&String::from_utf8(chunk.unwrap().unwrap().unwrap().to_vec()).unwrap());
+        heard.push_str(std::str::from_utf8(&chunk.unwrap().unwrap().unwrap()).unwrap());
     }
     assert!(
         heard.contains("id:") && heard.contains("event: message"),
