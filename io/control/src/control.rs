@@ -231,8 +231,17 @@ impl Control {
         self.world.journal.close().await;
     }
 
+    /// Stops looking after proxy and instances, so that whoever ends them is not worked against.
+    pub fn abandon(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+
     /// Stops everything, also instances and the proxy: for demos and tests.
     pub async fn stop_everything(self) {
+        // First those that would start again what is stopped here.
+        self.abandon();
         if let Err(error) = self.world.traffic.proxy().shutdown().await {
             tracing::warn!(%error, "failed to stop the proxy");
         }

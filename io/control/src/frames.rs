@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use trimtab_ingest::{HostMetrics, Sink};
 use trimtab_model::{Identity, LatencyHistogram, Timestamp};
-use trimtab_proxy::{Cell, Frame};
+use trimtab_proxy::{Cell, ClientError, Frame, ProxyStatus};
 use trimtab_telemetry::{Batch, Sample, stamped_sample};
 
 use crate::clock;
@@ -239,7 +239,7 @@ pub(crate) async fn host(world: Arc<World>) {
         let fleet = &world.fleet;
         let identify = |id: &trimtab_model::InstanceId| fleet.identity(id);
         samples.extend(usages.samples(fleet.runtime().as_ref(), identify, now).await);
-        if let Ok(status) = world.traffic.proxy().status().await {
+        if let Some(status) = proxy_status(&world).await {
             let mut services: BTreeMap<Identity, bool> = BTreeMap::new();
             for endpoint in status.endpoints {
                 let place = Identity {
@@ -280,6 +280,25 @@ pub(crate) async fn host(world: Arc<World>) {
             .await
         {
             tracing::warn!(%error, "failed to store the host's figures");
+        }
+    }
+}
+
+/// How the proxy is; one whose holder has died is given another.
+async fn proxy_status(world: &World) -> Option<ProxyStatus> {
+    let proxy = world.traffic.proxy();
+    match proxy.status().await {
+        Ok(status) => Some(status),
+        Err(error @ ClientError::Unreachable { .. }) => {
+            tracing::warn!(%error, "the proxy does not answer; it is started again if it is gone");
+            if let Err(error) = proxy.revive().await {
+                tracing::error!(%error, "failed to start the proxy again");
+            }
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "failed to ask how the proxy is");
+            None
         }
     }
 }

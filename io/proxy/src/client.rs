@@ -81,6 +81,12 @@ impl ProxyClient {
         })
     }
 
+    /// Starts a holder again if none answers: a worker that outlived it goes on serving and hands the
+    /// sockets over. Does nothing while one answers.
+    pub async fn revive(&self) -> Result<(), ClientError> {
+        start::start_or_adopt(&self.config).await
+    }
+
     /// Puts a table in force: when this returns, it is on disk and every new request is routed by it.
     /// Applying the same table again does nothing; an older one is refused.
     pub async fn apply(&self, table: &RoutingTable) -> Result<(), ClientError> {
