@@ -211,7 +211,7 @@ async fn soak_kill_nine_of_a_worker_or_an_instance_costs_what_was_in_flight() {
     let server = server(&two).await;
     let load = server.load(100);
     for round in 0..rounds() {
-        for part in ["proxy worker", "bin/service"] {
+        for part in ["proxy worker", "proxy holder", "bin/service"] {
             let before = load.seen();
             let victim = if part == "bin/service" {
                 instances(&server)[0]
@@ -220,6 +220,13 @@ async fn soak_kill_nine_of_a_worker_or_an_instance_costs_what_was_in_flight() {
             };
             tokio::time::sleep(jitter(round, 200)).await;
             kill(victim);
+            if part == "proxy holder" {
+                crate::house::until("another holder", || {
+                    let holders = server.pids(part);
+                    (!holders.is_empty() && !holders.contains(&victim)).then_some(())
+                })
+                .await;
+            }
             crate::house::until("users to be served on", || {
                 (load.seen().good > before.good + 150).then_some(())
             })

@@ -187,6 +187,15 @@ impl House {
     }
 }
 
+impl Drop for House {
+    fn drop(&mut self) {
+        // A test that failed: its place ends all processes next, and nothing may start them again.
+        if let Some(control) = &self.control {
+            control.abandon();
+        }
+    }
+}
+
 /// The service of the tests.
 pub(crate) fn service() -> ServiceName {
     ServiceName::new(SERVICE).unwrap()

@@ -14,6 +14,7 @@ mod driver;
 mod forge;
 mod full_disk;
 mod house;
+mod people;
 mod pipeline;
 mod shown;
 mod story;
