@@ -18,6 +18,8 @@ const GAP: Duration = Duration::from_millis(16);
 const SCORE_GAP: Duration = Duration::from_secs(5);
 /// Answers that are remembered one by one: an hour's.
 const ANSWERS_MAX: usize = 225_000;
+/// Users, who take turns.
+const USERS: u64 = 25;
 const WORDS: [&str; 8] = [
     "notes", "garden", "plan", "travel", "recipe", "idea", "letter", "winter",
 ];
@@ -101,7 +103,8 @@ pub(super) fn start(port: u16, api: Client) -> Result<Load> {
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for n in 0_u64.. {
             clock.tick().await;
-            let request = request(&http, port, n);
+            let user = format!("user-{}", fastrand::u64(..USERS));
+            let request = request(&http, port, n).header("x-user", user);
             let seen = Arc::clone(&counted);
             tokio::spawn(async move {
                 let asked_ms = clock::now().0;
@@ -151,7 +154,7 @@ fn request(http: &reqwest::Client, port: u16, n: u64) -> reqwest::RequestBuilder
     );
     let get = |path: String| http.get(format!("{base}{path}"));
     let sync = |block: String, clock: u64| {
-        let actor = format!("user-{}", fastrand::u64(..25));
+        let actor = format!("user-{}", fastrand::u64(..USERS));
         let operation =
             json!({"block": block, "kind": "text", "value": text, "clock": clock, "actor": actor});
         http.post(format!("{base}/sync"))
