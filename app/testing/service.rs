@@ -8,7 +8,8 @@
 //! - `fail=SHARE`, `slow=MS`, `slow-share=SHARE`: what requests of users meet;
 //! - `path=/x`: only those of paths that begin so; `only=ENVIRONMENT`: only there; `of=RELEASE`: only its;
 //!   `nth=N`: only the instance of that number;
-//! - `healed-by-restart`: the faults are gone from the second start of an instance on.
+//! - `healed-by-restart`: the faults are gone from the second start of an instance on (those of the file
+//!   from the first start after it was written).
 //!
 //! `service check URL COUNT LIMIT_MS` asks COUNT times and fails on the first bad or late answer.
 
@@ -17,7 +18,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -93,6 +94,7 @@ struct Service {
     requests: AtomicU64,
     failed: AtomicU64,
     draws: AtomicU64,
+    started: SystemTime,
 }
 
 /// Counts an instance's starts in its data folder.
@@ -134,6 +136,7 @@ fn serve() -> ExitCode {
         requests: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         draws: AtomicU64::new(0),
+        started: SystemTime::now(),
     });
     for stream in listener.incoming().flatten() {
         let service = Arc::clone(&service);
@@ -165,9 +168,21 @@ impl Service {
         }
     }
 
+    /// Whether this process was started after a file was written.
+    fn started_since(&self, file: &str) -> bool {
+        let written = std::fs::metadata(file).and_then(|file| file.modified());
+        written.is_ok_and(|written| written < self.started)
+    }
+
     fn faults(&self) -> Faults {
         match std::fs::read_to_string(variable("FAULTS_FILE")) {
-            Ok(text) => Faults::read(&text),
+            Ok(text) => {
+                let faults = Faults::read(&text);
+                if faults.healed_by_restart && self.started_since(&variable("FAULTS_FILE")) {
+                    return Faults::default();
+                }
+                faults
+            }
             Err(_) => self.faults.clone(),
         }
     }

@@ -14,6 +14,7 @@ mod driver;
 mod forge;
 mod full_disk;
 mod house;
+mod incidents;
 mod people;
 mod pipeline;
 mod shown;

@@ -23,6 +23,8 @@ use crate::words::{count, percent};
 use gauges::Gauges;
 use served::{Served, Suffering, Trouble};
 
+/// Subject of the sign that too many requests are slow.
+pub const SLOW_REQUESTS: &str = "slow requests";
 /// Seconds (ticks) in a row that something must be silent.
 const TICKS_SILENT_MIN: u32 = 10;
 /// So many restarts within the time below are a crash loop.
@@ -231,10 +233,7 @@ impl Steady {
 fn sign(trouble: &Trouble, slow_ms: u64, now: Timestamp, scope: &Scope) -> Anomaly {
     let (subject, does) = match trouble.suffering {
         Suffering::Failing => ("failed requests".to_owned(), "fail".to_owned()),
-        Suffering::Slow => (
-            "slow requests".to_owned(),
-            format!("take longer than {slow_ms} ms"),
-        ),
+        Suffering::Slow => (SLOW_REQUESTS.to_owned(), format!("take longer than {slow_ms} ms")),
     };
     let place = scope
         .service

@@ -226,6 +226,9 @@ impl Control {
         for task in &self.tasks {
             task.abort();
         }
+        if let Err(error) = self.world.evidence.save_known() {
+            tracing::warn!(%error, "failed to write down what is known of the services");
+        }
         self.ingest.shutdown().await;
         self.world.outbox.close().await;
         self.world.journal.close().await;
@@ -322,6 +325,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
         tokio::spawn(frames::exposures(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),
         tokio::spawn(projector.run()).abort_handle(),
+        tokio::spawn(analysis::feel(world.clone())).abort_handle(),
         tokio::spawn(look_after).abort_handle(),
     ]
 }

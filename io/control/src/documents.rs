@@ -12,19 +12,30 @@ use crate::incident_hands::Work;
 
 /// Ranks the causes with their numbers and writes the report down.
 pub(crate) async fn causes(work: &Work) -> Result<String, String> {
-    let Some(suspect) = &work.plan.suspect else {
-        return Ok("no release is suspected".to_owned());
-    };
     let now = clock::now();
     let findings = work
         .plan
         .rollout
         .as_ref()
         .and_then(|rollout| work.world.evidence.findings(rollout, now));
-    let diagnosis = diagnose(&work.world, suspect, findings, now);
-    let body = serde_json::json!({ "text": diagnosis.report.render(), "report": diagnosis.report });
+    if let (Some(suspect), Some(findings)) = (&work.plan.suspect, findings) {
+        let diagnosis = diagnose(&work.world, suspect, Some(findings), now);
+        let body = serde_json::json!({ "text": diagnosis.report.render(), "report": diagnosis.report });
+        work.write("report.causes", body).await?;
+        return Ok(diagnosis.report.summary);
+    }
+    // What stood when the incident was opened is gone by now; the diagnosis of then was kept.
+    let stream = format!("report/{}", work.id);
+    let reports = work.world.journal.read_stream(&stream, 0).await;
+    let reports = reports.map_err(|error| error.to_string())?;
+    let kept = reports
+        .iter()
+        .rev()
+        .find(|report| report.kind == "report.diagnosis");
+    let body = kept.ok_or("the diagnosis was not kept")?.body.clone();
+    let summary = body["report"]["summary"].as_str().unwrap_or_default().to_owned();
     work.write("report.causes", body).await?;
-    Ok(diagnosis.report.summary)
+    Ok(summary)
 }
 
 /// Writes the postmortem down: first before anything was learned, then again with the `lessons`.

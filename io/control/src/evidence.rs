@@ -1,7 +1,10 @@
-//! The proxy's counts become evidence: verdicts per rollout, recent traffic per environment, and the
-//! recordings from which a closed incident is learned.
+//! The proxy's counts become evidence: verdicts per rollout, recent traffic per environment, what is known of
+//! each service, and the recordings from which a closed incident is learned.
 
 mod kept;
+mod known;
+mod places;
+mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -10,21 +13,18 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use trimtab_detection::causes::Endpoint;
-use trimtab_detection::learning::{Episode, KnownTemplate, RecordedLine};
-use trimtab_detection::spans::{SpanView, Spans};
-use trimtab_detection::templates::{Line, Watch};
+use trimtab_detection::changes::ChangeEvent;
+use trimtab_detection::learning::{Episode, KnownTemplate};
 use trimtab_detection::verdict::{Batch as Counts, Config, Decision, Judge, Outcomes, Past, Verdict};
 use trimtab_detection::{Anomaly, Scope};
 use trimtab_model::{Arm, EnvironmentName, Generation, ReleaseId, RolloutId, ServiceName, Timestamp, Weight};
 use trimtab_proxy::{Cell, Frame};
-use trimtab_telemetry::Batch;
 
 use kept::File;
+use known::AllKnown;
+pub use traffic::Stretch;
+use traffic::{AllTraffic, outcomes};
 
-/// Length of a window of the past.
-const PAST_WINDOW_MS: i64 = 5_000;
-/// Frames of recent traffic that are kept per environment: about ten minutes.
-const RECENT_MAX: usize = 3_000;
 /// Endpoints that are told apart per rollout.
 const ENDPOINTS_MAX: usize = 200;
 /// Version of the evidence files.
@@ -46,21 +46,6 @@ pub struct Subject {
     pub baseline: Option<ReleaseId>,
 }
 
-/// One stretch of an environment's traffic.
-#[derive(Debug, Clone)]
-pub struct Stretch {
-    /// When it ended.
-    pub at: Timestamp,
-    /// The release that served.
-    pub release: ReleaseId,
-    /// Whether these were copies whose answers were dropped.
-    pub mirrored: bool,
-    /// Whether these were requests that change nothing.
-    pub safe: bool,
-    /// What they came to.
-    pub outcomes: Outcomes,
-}
-
 struct Trial {
     subject: Subject,
     config: Config,
@@ -71,24 +56,18 @@ struct Trial {
     requests: BTreeMap<u16, u64>,
     episode: Episode,
     arms: Arms,
-    weight: Weight,
     endpoints: BTreeMap<String, Endpoint>,
-    templates: Watch,
-    spans: Spans,
+    /// What lines and spans showed at its end.
+    settled: Option<Vec<Anomaly>>,
     first_request_at: Option<Timestamp>,
     sequence: u64,
 }
 
-#[derive(Default)]
-struct Traffic {
-    recent: VecDeque<Stretch>,
-    past: BTreeMap<ReleaseId, (Past, Timestamp, Outcomes)>,
-}
-
-#[derive(Default)]
 struct Books {
     trials: BTreeMap<RolloutId, Trial>,
-    traffic: BTreeMap<Place, Traffic>,
+    traffic: AllTraffic,
+    known: AllKnown,
+    changes: VecDeque<ChangeEvent>,
 }
 
 /// All evidence.
@@ -140,7 +119,12 @@ impl Evidence {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            books: Mutex::default(),
+            books: Mutex::new(Books {
+                trials: BTreeMap::new(),
+                traffic: AllTraffic::default(),
+                known: AllKnown::open(dir.join("known")),
+                changes: VecDeque::new(),
+            }),
             changed: watch::Sender::new(0),
         }
     }
@@ -161,6 +145,9 @@ impl Evidence {
             .trials
             .retain(|_, trial| trial.subject.place != subject.place);
         let past = past_of(&books, &subject);
+        if let Some(of_place) = books.known.of(&subject.place) {
+            of_place.begin(&subject.rollout, known);
+        }
         let name = subject.rollout.to_string();
         let file = self.load(&subject.rollout).unwrap_or_else(|| File {
             version: FILE_VERSION,
@@ -189,10 +176,8 @@ impl Evidence {
             requests,
             episode,
             arms,
-            weight: Weight::ZERO,
             endpoints: BTreeMap::new(),
-            templates: Watch::new(known),
-            spans: Spans::default(),
+            settled: None,
             first_request_at: None,
             sequence,
         };
@@ -226,98 +211,83 @@ impl Evidence {
             .unwrap_or(0)
     }
 
+    /// A rollout ended. What its candidate said and did is known from now on when it was `kept`.
+    pub fn settle(&self, rollout: &RolloutId, kept: bool, at: Timestamp) {
+        let mut books = self.lock();
+        let Books { trials, known, .. } = &mut *books;
+        let Some(of_place) = known.on_trial(rollout) else {
+            return;
+        };
+        // After a restart the trial itself may be gone; what is known must be settled all the same.
+        if let Some(trial) = trials.get_mut(rollout) {
+            trial.settled = Some(of_place.compared(at, &scope_of(&trial.subject)));
+        }
+        of_place.settle(kept, at);
+    }
+
     /// Takes a frame of the proxy.
     pub fn take_frame(&self, frame: &Frame) {
         let mut books = self.lock();
-        for cell in &frame.cells {
-            note_traffic(&mut books, cell, frame.at);
+        let Books {
+            trials,
+            traffic,
+            known,
+            ..
+        } = &mut *books;
+        for (place, outcomes) in traffic.take(frame) {
+            if let Some(known) = known.of(&place) {
+                known.steady.traffic(&outcomes);
+            }
         }
         let mut counts: BTreeMap<(RolloutId, Weight), Counts> = BTreeMap::new();
         for cell in frame.cells.iter().filter(|cell| !cell.mirrored) {
             let Some(rollout) = &cell.rollout else { continue };
+            let Some(trial) = trials.get_mut(rollout) else {
+                continue;
+            };
+            note_endpoint(trial, cell);
+            if let Some(known) = known.of(&trial.subject.place) {
+                known.weight = cell.weight;
+            }
+            if cell.arm == Arm::Candidate && cell.requests > 0 {
+                trial.first_request_at.get_or_insert(frame.at);
+            }
+            // Counted before a restart: the proxy gave the frame again.
+            if frame.sequence <= trial.sequence {
+                continue;
+            }
+            let arm = match cell.arm {
+                Arm::Baseline => &mut trial.arms.baseline,
+                Arm::Candidate => &mut trial.arms.candidate,
+            };
+            arm.merge(&outcomes(cell));
+            if cell.arm == Arm::Candidate {
+                *trial.requests.entry(cell.weight.basis_points()).or_default() += cell.requests;
+            }
+            // No coin was tossed for users whose arm was known: they are no evidence.
+            let weight = Weight::from_percent(cell.probability() * 100.0).unwrap_or(Weight::ZERO);
+            if cell.returning || weight == Weight::ZERO || weight == Weight::FULL {
+                continue;
+            }
             let batch = counts
-                .entry((rollout.clone(), cell.weight))
-                .or_insert_with(|| Counts::new(frame.at, cell.weight));
+                .entry((rollout.clone(), weight))
+                .or_insert_with(|| Counts::new(frame.at, weight));
             match cell.arm {
                 Arm::Baseline => batch.baseline.merge(&outcomes(cell)),
                 Arm::Candidate => batch.candidate.merge(&outcomes(cell)),
             }
-            if let Some(trial) = books.trials.get_mut(rollout) {
-                note_endpoint(trial, cell);
-            }
         }
-        for ((rollout, weight), batch) in counts {
-            let Some(trial) = books.trials.get_mut(&rollout) else {
-                continue;
-            };
-            if frame.sequence <= trial.sequence {
-                continue;
-            }
-            if batch.candidate.requests > 0 && trial.first_request_at.is_none() {
-                trial.first_request_at = Some(frame.at);
-            }
-            trial.weight = weight;
-            trial.arms.baseline.merge(&batch.baseline);
-            trial.arms.candidate.merge(&batch.candidate);
-            *trial.requests.entry(weight.basis_points()).or_default() += batch.candidate.requests;
-            // At the ends of a rollout there is one arm only, and nothing to compare.
-            if weight != Weight::ZERO && weight != Weight::FULL {
+        for ((rollout, _), batch) in counts {
+            if let Some(trial) = trials.get_mut(&rollout) {
                 trial.judge.add(&batch);
                 trial.episode.push(batch);
             }
         }
-        for trial in books.trials.values_mut() {
+        for trial in trials.values_mut() {
             trial.sequence = trial.sequence.max(frame.sequence);
         }
         drop(books);
         self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// Takes logs and spans of instances as they were stored.
-    pub fn take_signals(&self, batch: &Batch) {
-        let mut books = self.lock();
-        for log in &batch.logs {
-            let Some(trial) = trial_of(&mut books, &log.identity) else {
-                continue;
-            };
-            let line = Line {
-                at: Timestamp::from_nanos(log.at_nanos),
-                arm: log.identity.cohort,
-                weight: trial.weight.probability(),
-                severity: log.level.severity_number(),
-                text: &log.body,
-            };
-            trial.templates.line(&line);
-            trial.episode.push_line(RecordedLine {
-                at: line.at,
-                arm: line.arm,
-                weight_basis_points: trial.weight.basis_points(),
-                severity: line.severity,
-                text: log.body.clone(),
-            });
-        }
-        let roots: BTreeMap<_, String> = batch
-            .spans
-            .iter()
-            .filter(|span| span.kind == trimtab_telemetry::SpanKind::Server)
-            .map(|span| (span.trace_id, span.name.clone()))
-            .collect();
-        for span in &batch.spans {
-            let Some(trial) = trial_of(&mut books, &span.identity) else {
-                continue;
-            };
-            let operation = roots
-                .get(&span.trace_id)
-                .map_or(span.name.as_str(), String::as_str);
-            trial.spans.add(&SpanView {
-                at: Timestamp::from_nanos(span.end_nanos),
-                arm: span.identity.cohort,
-                operation,
-                name: &span.name,
-                micros: span.duration_nanos() / 1_000,
-                error: span.status == trimtab_telemetry::SpanStatus::Error,
-            });
-        }
     }
 
     /// The decision on a rollout so far.
@@ -337,13 +307,11 @@ impl Evidence {
     pub fn findings(&self, rollout: &RolloutId, at: Timestamp) -> Option<Findings> {
         let books = self.lock();
         let trial = books.trials.get(rollout)?;
-        let scope = Scope {
-            service: Some(trial.subject.place.0.clone()),
-            environment: Some(trial.subject.place.1.clone()),
-            release: Some(trial.subject.candidate.clone()),
-        };
-        let mut anomalies = trial.templates.anomalies(at, &scope);
-        anomalies.extend(trial.spans.anomalies(at, &scope));
+        let anomalies = trial.settled.clone().unwrap_or_else(|| {
+            let known = books.known.get(&trial.subject.place);
+            let known = known.filter(|known| known.trial.as_ref() == Some(rollout));
+            known.map_or_else(Vec::new, |known| known.compared(at, &scope_of(&trial.subject)))
+        });
         Some(Findings {
             subject: trial.subject.clone(),
             verdict: trial.judge.verdict(),
@@ -361,15 +329,7 @@ impl Evidence {
 
     /// An environment's traffic since a moment, stretch by stretch.
     pub fn traffic_since(&self, place: &Place, since: Timestamp) -> Vec<Stretch> {
-        let books = self.lock();
-        let recent = books.traffic.get(place).map(|traffic| &traffic.recent);
-        recent
-            .into_iter()
-            .flatten()
-            .rev()
-            .take_while(|stretch| stretch.at > since)
-            .cloned()
-            .collect()
+        self.lock().traffic.since(place, since)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Books> {
@@ -379,58 +339,21 @@ impl Evidence {
     }
 }
 
-fn outcomes(cell: &Cell) -> Outcomes {
-    Outcomes {
-        requests: cell.requests,
-        errors: cell.errors,
-        client_errors: cell.client_errors,
-        latency: cell.latency.clone(),
-    }
-}
-
-fn trial_of<'b>(books: &'b mut Books, identity: &trimtab_model::Identity) -> Option<&'b mut Trial> {
-    let place = (identity.service.as_ref()?, identity.environment.as_ref()?);
-    books
-        .trials
-        .values_mut()
-        .find(|trial| (&trial.subject.place.0, &trial.subject.place.1) == place)
-}
-
 fn judge(config: &Config, past: &Past) -> Judge {
     Judge::new(config.clone(), (past.total().requests > 0).then(|| past.clone()))
 }
 
 fn past_of(books: &Books, subject: &Subject) -> Past {
     let baseline = subject.baseline.as_ref();
-    let traffic = books.traffic.get(&subject.place);
-    let kept = baseline.and_then(|baseline| traffic.and_then(|traffic| traffic.past.get(baseline)));
-    kept.map(|(past, _, _)| past.clone()).unwrap_or_default()
+    let past = baseline.map(|baseline| books.traffic.past(&subject.place, baseline));
+    past.unwrap_or_default()
 }
 
-fn note_traffic(books: &mut Books, cell: &Cell, at: Timestamp) {
-    let place = (cell.service.clone(), cell.environment.clone());
-    let traffic = books.traffic.entry(place).or_default();
-    let outcomes = outcomes(cell);
-    if !cell.mirrored {
-        let (past, begun, window) = traffic
-            .past
-            .entry(cell.release.clone())
-            .or_insert_with(|| (Past::default(), at, Outcomes::default()));
-        window.merge(&outcomes);
-        if at.0 - begun.0 >= PAST_WINDOW_MS {
-            past.push(std::mem::take(window));
-            *begun = at;
-        }
-    }
-    traffic.recent.push_back(Stretch {
-        at,
-        release: cell.release.clone(),
-        mirrored: cell.mirrored,
-        safe: cell.operation.starts_with("GET ") || cell.operation.starts_with("HEAD "),
-        outcomes,
-    });
-    while traffic.recent.len() > RECENT_MAX {
-        traffic.recent.pop_front();
+fn scope_of(subject: &Subject) -> Scope {
+    Scope {
+        service: Some(subject.place.0.clone()),
+        environment: Some(subject.place.1.clone()),
+        release: Some(subject.candidate.clone()),
     }
 }
 

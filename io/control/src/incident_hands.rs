@@ -1,42 +1,23 @@
 //! Carries out what an incident owes: protection, checks, restarts, the way back, documents.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use trimtab_detection::verdict::{Batch as Counts, Config, Decision, Judge};
 use trimtab_incident::{
-    Channel as Told, Effect, Event, Notice, Outcome, Phase, Plan, State, notice_text, proposals,
+    Channel as Told, Effect, Event, Notice, Outcome, Plan, State, notice_text, proposals,
 };
-use trimtab_model::{Actor, ReleaseId, RolloutId, Severity, Timestamp, Weight};
+use trimtab_model::{Actor, ReleaseId, RolloutId, Severity};
 use trimtab_notify::Channel;
 use trimtab_pipeline::RolloutOutcome;
 
-use crate::analysis;
 use crate::blueprint;
 use crate::clock;
 use crate::documents;
 use crate::learning;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Incidents;
-use crate::rollout_hands::probe_all;
 use crate::silences;
 use crate::start_rollout;
 use crate::world::World;
-
-/// Share of safe live requests that are copied to a candidate that is checked off-traffic.
-const MIRROR_BASIS_POINTS: u16 = 5_000;
-/// How long it is sampled.
-const MIRROR_TIME: Duration = Duration::from_secs(5);
-/// How long metrics are watched before they count as improved.
-const VERIFY_TIME: Duration = Duration::from_secs(3);
-/// How long to wait for enough requests to say so.
-const VERIFY_PATIENCE: Duration = Duration::from_secs(30);
-const VERIFY_REQUESTS_MIN: u64 = 20;
-/// Metrics are back to normal below this share of failing requests.
-const FAILING_NORMAL: f64 = 0.02;
-/// Time without trouble after which a watched problem is over.
-const QUIET_TIME: Duration = Duration::from_secs(15);
-const STEP: Duration = Duration::from_millis(250);
 
 /// Hands of incidents.
 pub(crate) struct IncidentHands(pub(crate) Arc<World>);
@@ -276,101 +257,6 @@ impl Work {
         }
     }
 
-    async fn check(
-        &self,
-        release: &ReleaseId,
-        off_traffic: bool,
-        since: Timestamp,
-    ) -> Result<String, String> {
-        probe_all(&self.world, release, &self.plan.environment).await?;
-        let first = self.state.phase == Phase::Checking;
-        if first
-            && let Some(verdict) = self
-                .plan
-                .rollout
-                .as_ref()
-                .and_then(|id| self.world.evidence.verdict(id))
-            && verdict.decision == Decision::Regressed
-        {
-            return Err(format!("its probes answer, but {}", verdict.reason));
-        }
-        if off_traffic {
-            self.check_mirrored(release).await
-        } else {
-            self.check_served(since).await
-        }
-    }
-
-    /// Judges a candidate without traffic by copies of safe live requests. Not shown to be healthy
-    /// counts as unhealthy: the release before it serves well meanwhile.
-    async fn check_mirrored(&self, release: &ReleaseId) -> Result<String, String> {
-        let (service, environment) = (&self.plan.service, &self.plan.environment);
-        let side = self
-            .world
-            .fleet
-            .side(release, environment)
-            .await
-            .map_err(|error| error.to_string())?;
-        let share = Weight::from_basis_points(MIRROR_BASIS_POINTS).map_err(|error| error.to_string())?;
-        let traffic = &self.world.traffic;
-        let since = clock::now();
-        traffic
-            .mirror(service, environment, Some((side, share)))
-            .await
-            .map_err(|error| error.to_string())?;
-        tokio::time::sleep(MIRROR_TIME).await;
-        traffic
-            .mirror(service, environment, None)
-            .await
-            .map_err(|error| error.to_string())?;
-        // A copy is made of a share s of the requests: of all answers the share s / (1 + s) is a copy's.
-        let copies = share.probability() / (1.0 + share.probability());
-        let weight = Weight::from_percent(copies * 100.0).map_err(|error| error.to_string())?;
-        let mut judge = Judge::new(Config::default(), None);
-        let mut seen = 0;
-        let place = (service.clone(), environment.clone());
-        let mut stretches = self.world.evidence.traffic_since(&place, since);
-        stretches.reverse();
-        for stretch in stretches.into_iter().filter(|stretch| stretch.safe) {
-            let mut batch = Counts::new(stretch.at, weight);
-            if stretch.mirrored {
-                seen += stretch.outcomes.requests;
-                batch.candidate = stretch.outcomes;
-            } else {
-                batch.baseline = stretch.outcomes;
-            }
-            judge.add(&batch);
-        }
-        let verdict = judge.verdict();
-        match verdict.decision {
-            Decision::Healthy => Ok(format!("{seen} copied requests show it well: {}", verdict.reason)),
-            Decision::Regressed => Err(format!(
-                "{seen} copied requests show it worse: {}",
-                verdict.reason
-            )),
-            Decision::Inconclusive | Decision::RoutingBroken => Err(format!(
-                "{seen} copied requests do not show it well: {}",
-                verdict.reason
-            )),
-        }
-    }
-
-    async fn check_served(&self, since: Timestamp) -> Result<String, String> {
-        tokio::time::sleep(VERIFY_TIME).await;
-        let served = analysis::traffic(&self.world, &self.plan.service, &self.plan.environment, since);
-        let failing = served.errors as f64 / served.requests.max(1) as f64;
-        if failing > FAILING_NORMAL {
-            return Err(format!(
-                "{} of {} requests since failed",
-                served.errors, served.requests
-            ));
-        }
-        Ok(format!(
-            "{} of {} requests since failed",
-            served.errors, served.requests
-        ))
-    }
-
     async fn restart(&self, release: &ReleaseId) -> Result<String, String> {
         let (_, project) = self.world.release(release).map_err(|error| error.to_string())?;
         let health = blueprint::health_check(&project);
@@ -428,43 +314,5 @@ impl Work {
             .await
             .map_err(|error| error.to_string())?;
         Ok(format!("{rollout} goes on"))
-    }
-
-    async fn verify(&self, since: Timestamp) -> Result<String, String> {
-        let began = tokio::time::Instant::now();
-        loop {
-            tokio::time::sleep(STEP).await;
-            let served = analysis::traffic(&self.world, &self.plan.service, &self.plan.environment, since);
-            if began.elapsed() < VERIFY_TIME || served.requests < VERIFY_REQUESTS_MIN {
-                if began.elapsed() > VERIFY_PATIENCE {
-                    return Err(format!(
-                        "only {} requests came to verify it with",
-                        served.requests
-                    ));
-                }
-                continue;
-            }
-            let failing = served.errors as f64 / served.requests as f64;
-            let said = format!("{} of {} requests since failed", served.errors, served.requests);
-            return if failing <= FAILING_NORMAL {
-                Ok(said)
-            } else {
-                Err(said)
-            };
-        }
-    }
-
-    async fn wait_until_normal(&self) -> String {
-        loop {
-            tokio::time::sleep(QUIET_TIME).await;
-            let since = clock::now().minus(QUIET_TIME);
-            let served = analysis::traffic(&self.world, &self.plan.service, &self.plan.environment, since);
-            if served.requests > 0 && served.errors as f64 / served.requests as f64 <= FAILING_NORMAL {
-                return format!(
-                    "{} of the last {} requests failed",
-                    served.errors, served.requests
-                );
-            }
-        }
     }
 }

@@ -17,6 +17,7 @@ pub mod fleet;
 mod frames;
 pub mod host;
 pub mod identity;
+mod incident_checks;
 mod incident_hands;
 mod learning;
 pub mod machine;
