@@ -5,6 +5,7 @@ mod opening;
 mod senses;
 mod standing;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) async fn watch(world: Arc<World>) {
     let mut changed = world.evidence.changes();
     let mut standing = standing::Standing::default();
+    // A cause that both arms share is told of once in a rollout.
+    let mut shared = BTreeSet::new();
     loop {
         // Woken by new evidence, or by the pause when there is none.
         let _ = tokio::time::timeout(LOOK_PAUSE, changed.changed()).await;
@@ -37,7 +40,7 @@ pub(crate) async fn watch(world: Arc<World>) {
                     .settle(&rollout.plan.rollout, kept, rollout.changed_at);
             } else if rollout.plan.acts_on_regressions() && !has_incident(&world, &rollout.plan.rollout) {
                 // Where the team wants regressions reported or asked about, the rollout does that itself.
-                look_at_rollout(&world, &rollout).await;
+                look_at_rollout(&world, &rollout, &mut shared).await;
             }
         }
         standing.look(&world).await;
@@ -53,13 +56,13 @@ fn has_incident(world: &World, rollout: &RolloutId) -> bool {
         .any(|incident| incident.plan.rollout.as_ref() == Some(rollout))
 }
 
-async fn look_at_rollout(world: &Arc<World>, rollout: &Snapshot<Rollouts>) {
+async fn look_at_rollout(world: &Arc<World>, rollout: &Snapshot<Rollouts>, shared: &mut BTreeSet<RolloutId>) {
     let Some(verdict) = world.evidence.verdict(&rollout.plan.rollout) else {
         return;
     };
     let regressed = verdict.decision == Decision::Regressed;
     // Both releases suffer: no fault of the candidate, and people should know.
-    if !regressed && !diagnosis::is_shared(&verdict) {
+    if !regressed && (!diagnosis::is_shared(&verdict) || !shared.insert(rollout.plan.rollout.clone())) {
         return;
     }
     let now = clock::now();
