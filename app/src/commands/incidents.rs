@@ -165,7 +165,11 @@ fn learnt(out: &Printer, incident: &api::Incident) {
     if let Some(change) = &incident.learning {
         out.line(&out.paint(Tone::Bold, "What was learnt"));
         let taken = if change.accepted { "taken" } else { "refused" };
-        out.line(&format!("  {taken}: {}", clean(&change.text)));
+        let text = format!("  {taken}: {}", change.text);
+        out.line(clean(&text).trim_end_matches([':', ' ']));
+        for (what, before, after) in &change.changes {
+            out.line(&clean(&format!("  {what}: {before} before, {after} now")));
+        }
     }
 }
 

@@ -259,7 +259,11 @@ fn lessons(incident: &api::Incident, progress: &mut Progress) {
     }
     if let Some(change) = &incident.learning {
         let taken = if change.accepted { "learnt" } else { "not learnt" };
-        progress.done(true, &format!("{taken}: {}", change.text), None);
+        let first = change.changes.first();
+        let first = first.map(|(what, before, after)| format!("{what}: {before} before, {after} now"));
+        let text = [change.text.clone(), first.unwrap_or_default()];
+        let text: Vec<_> = text.into_iter().filter(|text| !text.is_empty()).collect();
+        progress.done(true, &format!("{taken}: {}", text.join("; ")), None);
     }
     progress.done(
         incident.postmortem.is_some(),
