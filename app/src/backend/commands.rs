@@ -49,8 +49,15 @@ impl AppBackend {
                     .await
             }
             Command::Resume { rollout, .. } => {
-                self.tell_rollout(&rollout, RolloutEvent::Resumed { at, by: who })
-                    .await
+                let state = self.rollout_snapshot(&rollout)?.state;
+                // A step that waits for a person goes on by the same word as a pause does.
+                let event = match state.phase.step() {
+                    Some(step) if state.paused.is_none() && state.phase.waits_for_person() => {
+                        RolloutEvent::Approved { at, by: who, step }
+                    }
+                    Some(_) | None => RolloutEvent::Resumed { at, by: who },
+                };
+                self.tell_rollout(&rollout, event).await
             }
             Command::RollBack(request) => self.roll_back(who, request).await,
             Command::Acknowledge { .. }

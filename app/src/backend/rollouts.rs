@@ -155,7 +155,7 @@ fn allowed(rollout: &Snapshot<Rollouts>) -> Allowed {
         promote: matches!(state, RolloutState::Watching | RolloutState::Paused),
         abort: forward,
         pause: forward && !paused,
-        resume: paused,
+        resume: paused || (forward && rollout.state.phase.waits_for_person()),
         roll_back: forward
             || matches!(
                 state,

@@ -8,6 +8,7 @@
 mod bad_input;
 mod blue_green;
 mod browser;
+mod canary;
 mod crash;
 #[path = "../../../face/web/tests/pages/driver.rs"]
 mod driver;
@@ -17,5 +18,6 @@ mod house;
 mod incidents;
 mod people;
 mod pipeline;
+mod rolling;
 mod shown;
 mod story;

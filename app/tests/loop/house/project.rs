@@ -111,6 +111,12 @@ impl Project {
         self
     }
 
+    /// The same without tests before any traffic.
+    pub(crate) fn untested(mut self) -> Project {
+        self.production.retain(|(known, _)| *known != "test");
+        self
+    }
+
     /// The file's text; `faults_file` is where a test may break a running instance.
     pub(crate) fn yaml(&self, faults_file: &Path) -> String {
         let mut text = format!("service: {SERVICE}\npipeline:\n");

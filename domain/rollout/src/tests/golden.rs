@@ -78,3 +78,25 @@ fn rollouts_of_version_1_are_read() {
     assert_eq!(state.describe(), "deployed");
     assert_eq!(kinds.len(), 19, "every kind of event is there: {kinds:?}");
 }
+
+/// What came to the journal with steps, gates and hooks.
+#[test]
+fn events_of_steps_and_hooks_are_read() {
+    for line in include_str!("golden-v1-steps.jsonl").lines() {
+        let written: serde_json::Value = serde_json::from_str(line).unwrap();
+        let event: Event = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_value(&event).unwrap(), written, "nothing is lost");
+    }
+}
+
+/// A plan as it was written before there were hooks and freezes.
+#[test]
+fn plans_without_hooks_and_freezes_are_read() {
+    let plan = blue_green();
+    let mut written = serde_json::to_value(&plan).unwrap();
+    let fields = written.as_object_mut().unwrap();
+    fields.remove("hooks");
+    fields.remove("freezes");
+    fields["limits"].as_object_mut().unwrap().remove("hook_ms");
+    assert_eq!(serde_json::from_value::<Plan>(written).unwrap(), plan);
+}
