@@ -4,9 +4,9 @@ use trimtab_rollout::{End, Phase};
 
 use crate::house::{EMAIL, House, Project, SLACK, SMS, USERS, WEBHOOK, failure, until};
 
-/// A house in which blue serves.
-async fn with_blue(project: &Project) -> House {
-    let house = House::start(project).await;
+/// A house in which blue serves, whose own watch was short.
+async fn with_blue() -> House {
+    let house = House::start(&Project::without_staging()).await;
     assert_eq!(house.deploy().await, "notes-r1");
     house
 }
@@ -14,7 +14,7 @@ async fn with_blue(project: &Project) -> House {
 #[tokio::test(flavor = "multi_thread")]
 async fn green_takes_over_and_blue_is_decommissioned() {
     let project = Project::without_staging();
-    let house = with_blue(&project).await;
+    let house = with_blue().await;
     let load = house.load(60);
     house.commit(&project, "Better notes");
     assert_eq!(house.deploy().await, "notes-r2");
@@ -36,7 +36,7 @@ async fn green_takes_over_and_blue_is_decommissioned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn green_that_fails_its_tests_never_has_traffic() {
     let project = Project::without_staging();
-    let house = with_blue(&project).await;
+    let house = with_blue().await;
     let load = house.load(60);
     house.commit(&project.with("fail=1 path=/preview"), "Break the preview");
     let (stage, reason) = failure(&house.ship().await);
@@ -67,7 +67,7 @@ async fn green_that_fails_its_tests_never_has_traffic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn green_that_is_unhealthy_after_the_switch_is_switched_back() {
     let project = Project::without_staging().production("watch", "10s");
-    let house = with_blue(&project).await;
+    let house = with_blue().await;
     let load = house.load(60);
     // The request of its own test is the one that breaks it: well until then, sick under traffic.
     house.commit(&project.with("sick-after=1"), "Lose the index");
@@ -101,7 +101,7 @@ async fn green_that_is_unhealthy_after_the_switch_is_switched_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn green_with_anomalies_is_rolled_back_and_the_team_is_alerted() {
     let project = Project::without_staging().production("watch", "20s");
-    let house = with_blue(&project).await;
+    let house = with_blue().await;
     let load = house.load(80);
     house.commit(&project.with("fail=0.4 path=/work"), "Tear version vectors");
     let run = house.run().await;
@@ -136,7 +136,7 @@ async fn green_with_anomalies_is_rolled_back_and_the_team_is_alerted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn green_that_sickens_unseen_during_the_watch_is_switched_back() {
     let project = Project::without_staging().production("watch", "60s");
-    let house = with_blue(&project).await;
+    let house = with_blue().await;
     house.commit(&project, "Run out of memory later");
     let run = house.run().await;
     until("the watch", || {
