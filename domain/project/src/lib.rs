@@ -16,9 +16,10 @@ mod tests;
 
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
-    Actions, Application, Approval, Artifact, BusinessMetric, Command, Freeze, Health, Hooks, Inconclusive,
-    Metrics, Objectives, Pipeline, Portion, Production, Project, Regressed, Rolling, Route, Run, Staging,
-    Step, StrategyName, VerdictSettings, Weekday, json_schema, parse,
+    Actions, Application, Approval, Artifact, BusinessMetric, Command, Ejection, Freeze, Health, Hooks,
+    Inconclusive, Metrics, Objectives, Pipeline, Portion, Production, Project, Protocol, RateLimit,
+    Regressed, Rolling, Route, Run, Staging, Step, StrategyName, Tester, VerdictSettings, Weekday,
+    json_schema, parse,
 };
 pub use server::{
     Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,

@@ -3,6 +3,7 @@
 mod freeze;
 mod production;
 mod reading;
+mod route;
 mod strategy;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use trimtab_model::{Role, ServiceName};
 
 pub use freeze::{Freeze, Weekday};
 pub use reading::parse;
+pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
 pub use strategy::Portion;
 
 use crate::{Percent, Period};
@@ -229,17 +231,6 @@ pub struct Hooks {
     pub contract: Option<Command>,
     /// After everything else; gets TARGET_URL.
     pub after: Option<Command>,
-}
-
-/// Which requests are the service's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Route {
-    /// The host name; `*` is any.
-    pub host: String,
-    /// The path's beginning.
-    pub path: String,
-    /// When a request without an answer counts as failed.
-    pub timeout: Period,
 }
 
 /// How a new release is judged against the previous one.

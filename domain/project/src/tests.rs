@@ -42,7 +42,7 @@ production:
   watch: 30s
   drain: 5s
   decommission_after: 2s
-  route: {host: "*", path: /, timeout: 10s}
+  route: {host: "*", path: /, timeout: 10s, protocol: http1, sticky: cookie, testers: [{header: x-beta, value: "1"}, {cookie: beta, value: "1"}], hold: 5s, rate_limit: {per_second: 100, burst: 200, by: address}, ejection: {failures: 5, lasts: 10s}, slow_start: 10s, connect_timeout: 3s, stall_timeout: 60s, body_max: 10MB, asset_fallback: true, forwarded: true}
   verdict: {alpha: 1%, tolerance: 25%, on_inconclusive: extend, on_regressed: protect, requests_min: 200}
 objectives: {availability: 99.5%, latency: 300ms, latency_share: 95%, apdex: 250ms, window: 30d}
 business:
@@ -441,5 +441,34 @@ fn the_schemas_on_file_are_current() {
         }
         let on_file = std::fs::read_to_string(docs.join(name)).unwrap();
         assert_eq!(on_file, text, "run this test once with TRIMTAB_WRITE_SCHEMAS=1");
+    }
+}
+
+#[test]
+fn a_route_may_say_little_or_much() {
+    let route = |route: &str| {
+        let text = format!(
+            "service: blocks\npipeline: {{build: make, artifact: {{paths: [blocks]}}}}\nrun: {{command: ./blocks, health: {{path: /health}}}}\nproduction:\n  route: {{{route}}}\n"
+        );
+        parse("trimtab.yaml", &text).map(|project| project.production.route)
+    };
+    assert_eq!(route("").unwrap(), Route::default());
+    let full = route(
+        "protocol: grpc, sticky: X-User, testers: [{cookie: Beta, value: a1}], hold: 5s, \
+         rate_limit: {per_second: 9}, ejection: {failures: 2}, body_max: 1MB, asset_fallback: true",
+    )
+    .unwrap();
+    assert_eq!(
+        (full.sticky.as_deref(), full.body_max),
+        (Some("x-user"), Some(1_000_000))
+    );
+    assert_eq!(full.rate_limit.unwrap().burst, 9);
+    for bad in [
+        "testers: [{value: x}]",
+        "testers: [{header: x, cookie: y, value: z}]",
+        "hold: 2m",
+        "sticky: 'a b'",
+    ] {
+        assert!(route(bad).is_err(), "{bad}");
     }
 }

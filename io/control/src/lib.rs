@@ -8,6 +8,7 @@ pub mod clock;
 pub mod control;
 pub mod disk_budget;
 mod documents;
+pub mod entrance;
 pub mod evidence;
 pub mod exposures;
 mod files;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::entrance::Entrance;
 use tokio::sync::Mutex;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 use trimtab_proxy::{
@@ -34,23 +35,6 @@ pub enum TrafficError {
         /// What went wrong.
         reason: String,
     },
-}
-
-/// Where a service in an environment is reached, and by which rules.
-#[derive(Debug, Clone)]
-pub struct Entrance {
-    /// The service.
-    pub service: ServiceName,
-    /// The environment.
-    pub environment: EnvironmentName,
-    /// Host name, or `*`.
-    pub host: String,
-    /// Path prefix.
-    pub path_prefix: String,
-    /// Longest that a request may take.
-    pub timeout: Duration,
-    /// How its instances are probed.
-    pub probe: Probe,
 }
 
 /// One release's instances.
@@ -128,10 +112,10 @@ impl Traffic {
         let split = match baseline {
             Some(baseline) => Split {
                 rollout: Some(rollout.clone()),
-                baseline: pool(baseline, &entrance.probe),
-                candidate: Some(pool(candidate, &entrance.probe)),
+                baseline: pool(baseline, &entrance.probe, entrance.protocol),
+                candidate: Some(pool(candidate, &entrance.probe, entrance.protocol)),
                 candidate_weight: weight,
-                sticky: None,
+                sticky: entrance.sticky(&self.preview_secret),
             },
             // A first release has nothing beside it: it serves, or nobody does.
             None => Split {
@@ -139,6 +123,7 @@ impl Traffic {
                 baseline: pool(
                     if weight == Weight::ZERO { empty } else { candidate },
                     &entrance.probe,
+                    entrance.protocol,
                 ),
                 candidate: None,
                 candidate_weight: Weight::ZERO,
@@ -162,8 +147,11 @@ impl Traffic {
                 timeout_ms: u64::try_from(entrance.timeout.as_millis())
                     .unwrap_or(u64::MAX)
                     .max(1),
+                policy: entrance.policy(
+                    split.candidate.as_ref().map(|candidate| &candidate.release),
+                    old.as_ref().map(|old| &old.policy),
+                ),
                 split,
-                policy: old.as_ref().map(|old| old.policy.clone()).unwrap_or_default(),
                 mirror: old.and_then(|old| old.mirror),
                 preview: Some(Preview {
                     secret: self.preview_secret.clone(),
@@ -183,9 +171,10 @@ impl Traffic {
     ) -> Result<(), TrafficError> {
         self.edit(|table| {
             for route in routes_of(table, service, environment) {
-                let probe = route.split.baseline.health.clone();
+                let Pool { health, protocol, .. } = &route.split.baseline;
+                let (probe, protocol) = (health.clone(), *protocol);
                 route.mirror = to.clone().map(|(side, share)| Mirror {
-                    pool: pool(side, &probe),
+                    pool: pool(side, &probe, protocol),
                     share,
                 });
             }
@@ -219,6 +208,11 @@ impl Traffic {
                 {
                     split.candidate = None;
                     split.candidate_weight = Weight::ZERO;
+                }
+                if split.candidate.is_none() {
+                    // One release is left: nobody is kept on an arm, and testers are users again.
+                    split.sticky = None;
+                    route.policy.testers.clear();
                 }
                 if route
                     .mirror
@@ -341,7 +335,7 @@ fn pools(route: &Route) -> impl Iterator<Item = &Pool> {
         .chain(route.mirror.as_ref().map(|mirror| &mirror.pool))
 }
 
-fn pool(side: Side, probe: &Probe) -> Pool {
+fn pool(side: Side, probe: &Probe, protocol: Protocol) -> Pool {
     let endpoints = side
         .endpoints
         .into_iter()
@@ -351,6 +345,6 @@ fn pool(side: Side, probe: &Probe) -> Pool {
         release: side.release,
         endpoints,
         health: probe.clone(),
-        protocol: Protocol::default(),
+        protocol,
     }
 }

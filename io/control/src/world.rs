@@ -15,6 +15,7 @@ use trimtab_store::SignalStore;
 
 use crate::blueprint;
 use crate::clock;
+use crate::entrance::Entrance;
 use crate::evidence::Evidence;
 use crate::exposures::Exposures;
 use crate::flag_book::FlagBook;
@@ -22,7 +23,7 @@ use crate::fleet::{Fleet, FleetError};
 use crate::host::{Host, Snapshot, number_of};
 use crate::machines::{Incidents, Rollouts, Runs};
 use crate::releases::{Recorded, Releases};
-use crate::traffic::{Entrance, Traffic};
+use crate::traffic::Traffic;
 use crate::workspaces::Workspaces;
 
 /// A local repository that is built from.
@@ -189,31 +190,12 @@ impl World {
     /// Where a service is reached in an environment: production by its own route, others by
     /// `<environment>.<service>.localhost`.
     pub fn entrance(&self, project: &Project, environment: &EnvironmentName) -> Entrance {
-        let route = &project.production.route;
-        let health = &project.run.health;
-        let production = environment.as_str() == PRODUCTION;
-        Entrance {
-            service: project.service.clone(),
-            environment: environment.clone(),
-            host: if production {
-                route.host.clone()
-            } else {
-                format!("{environment}.{}.localhost", project.service)
-            },
-            path_prefix: if production {
-                route.path.clone()
-            } else {
-                "/".to_owned()
-            },
-            timeout: route.timeout.0,
-            probe: trimtab_proxy::Probe {
-                path: health.path.clone(),
-                interval_ms: health.interval.as_millis().max(1),
-                timeout_ms: health.timeout.as_millis().max(1),
-                healthy_after: health.healthy_after.max(1),
-                unhealthy_after: health.unhealthy_after.max(1),
-            },
+        if environment.as_str() == PRODUCTION {
+            let route = &project.production.route;
+            return Entrance::of(project, environment, route.host.clone(), route.path.clone());
         }
+        let host = format!("{environment}.{}.localhost", project.service);
+        Entrance::of(project, environment, host, "/".to_owned())
     }
 
     /// Puts a notice into the outbox for each channel; `key` makes a repeat harmless.

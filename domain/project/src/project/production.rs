@@ -1,9 +1,10 @@
 //! Reads how production is rolled out to.
 
 use super::freeze::freeze;
-use super::reading::{command, url_path};
+use super::reading::command;
+use super::route::{Route, route};
 use super::strategy::{ROLLING, default_steps, hooks, rolling, steps};
-use super::{Hooks, Inconclusive, Production, Regressed, Route, StrategyName, VerdictSettings};
+use super::{Hooks, Inconclusive, Production, Regressed, StrategyName, VerdictSettings};
 use crate::read::Value;
 use crate::{Percent, Period};
 
@@ -43,11 +44,7 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
         watch: fields.or("watch", Value::positive_period, Period::seconds(30)),
         drain: fields.or("drain", Value::period, Period::seconds(5)),
         decommission_after: fields.or("decommission_after", Value::period, Period::seconds(2)),
-        route: fields.maybe("route", route).unwrap_or(Route {
-            host: "*".to_owned(),
-            path: "/".to_owned(),
-            timeout: Period::seconds(10),
-        }),
+        route: fields.or("route", route, Route::default()),
         verdict: fields.or("verdict", verdict, VERDICT),
     };
     if production.holdback.percent() > 50.0 {
@@ -68,16 +65,7 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
     Some(production)
 }
 
-fn route(value: Value<'_>) -> Option<Route> {
-    let fields = value.fields(&["host", "path", "timeout"])?;
-    Some(Route {
-        host: fields.or("host", host, "*".to_owned()),
-        path: fields.or("path", url_path, "/".to_owned()),
-        timeout: fields.or("timeout", Value::positive_period, Period::seconds(10)),
-    })
-}
-
-fn host(value: Value<'_>) -> Option<String> {
+pub(super) fn host(value: Value<'_>) -> Option<String> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
     let text = value.text()?;
     let label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
