@@ -13,7 +13,6 @@ mod crash;
 #[path = "../../../face/web/tests/pages/driver.rs"]
 mod driver;
 mod forge;
-mod full_disk;
 mod house;
 mod incidents;
 mod people;

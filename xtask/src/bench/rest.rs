@@ -93,13 +93,15 @@ fn build() -> Result<PathBuf> {
 fn start(program: &Path) -> Result<Server> {
     let dir = std::env::temp_dir().join(format!("trimtab-rest-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
-    let ports = (0..4)
+    // All four are held until each is known, so that they differ; then they are free for the server.
+    let held = (0..4)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()?;
-    let ports = ports
+    let ports = held
         .iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
         .collect::<Result<Vec<u16>>>()?;
+    drop(held);
     let config = ["listen", "otlp_grpc", "otlp_http", "traffic"]
         .iter()
         .zip(&ports)

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -62,10 +62,7 @@ impl Server {
             .append(true)
             .open(self.place.root().join("serve.log"))
             .unwrap();
-        // The signal of a file that grew over its limit is ignored: the write's error says as much.
-        let mut serve = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-            .arg(env!("CARGO_BIN_EXE_trimtab"))
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_trimtab"))
             .args(["serve", "--data"])
             .arg(self.place.data())
             .env("TRIMTAB_EPHEMERAL", "1")
@@ -95,13 +92,6 @@ impl Server {
     /// What `serve` printed.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.place.root().join("serve.log")).unwrap_or_default()
-    }
-
-    /// The greatest size of files that `serve` may write from now on; none: any.
-    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
-        let pid = Pid::from_child(self.serve.as_ref().unwrap());
-        let old = rustix::process::prlimit(Some(pid), Resource::Fsize, limit(bytes)).unwrap();
-        assert_eq!(old.maximum, None, "the limit can be lifted again");
     }
 
     /// SIGKILL.
@@ -235,13 +225,6 @@ impl Drop for Server {
             let _ = serve.kill();
             let _ = serve.wait();
         }
-    }
-}
-
-fn limit(current: Option<u64>) -> Rlimit {
-    Rlimit {
-        current,
-        maximum: None,
     }
 }
 

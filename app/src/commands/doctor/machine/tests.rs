@@ -54,11 +54,14 @@ fn folder_states(data: &Path) -> Vec<CheckState> {
 fn a_taken_port_and_a_broken_configuration_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("trimtab-server.yaml");
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+    let hold = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, traffic, free, also_free) = (hold(), hold(), hold(), hold());
+    let [address, traffic_address, grpc, http] =
+        [&taken, &traffic, &free, &also_free].map(|listener| listener.local_addr().unwrap());
+    drop((free, also_free));
     fs::write(
         &config,
-        format!("listen: {address}\notlp_grpc: 127.0.0.1:0\notlp_http: 127.0.0.1:0\ntraffic: {address}\n"),
+        format!("listen: {address}\notlp_grpc: {grpc}\notlp_http: {http}\ntraffic: {traffic_address}\n"),
     )
     .unwrap();
     let found = ports(&config, true, false);
