@@ -115,10 +115,17 @@ async fn record(work: &Work) -> Result<Record, String> {
     })
 }
 
-/// What it cost from its beginning until the present step was entered, which is about when it was healed.
+/// What it cost from its beginning until the present step was entered, which is about when it was healed. Of a
+/// rollout the candidate's counts are known exactly; what is kept of an environment is cut into stretches, and
+/// the one in which the trouble began would be missed.
 fn impact(work: &Work, began: Timestamp) -> Impact {
     let (world, plan) = (&work.world, &work.plan);
-    let served = traffic(world, &plan.service, &plan.environment, began);
+    let mut served = traffic(world, &plan.service, &plan.environment, began);
+    let trial = plan.rollout.as_ref().and_then(|id| world.evidence.kept(id));
+    if let Some(candidate) = trial.map(|kept| kept.arms.candidate) {
+        served.errors = served.errors.max(candidate.errors);
+        served.requests = served.requests.max(candidate.requests);
+    }
     let release = plan
         .suspect
         .clone()
