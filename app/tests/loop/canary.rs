@@ -42,7 +42,6 @@ async fn shares(house: &House) -> Vec<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and compiled, not yet run end to end"]
 async fn a_good_canary_reaches_everyone_and_fails_nobody() {
     let project = project("[{weight: 5%, watch: 1500ms}, {weight: 25%, watch: 1500ms}]");
     let house = with_baseline(&project).await;
@@ -62,7 +61,6 @@ async fn a_good_canary_reaches_everyone_and_fails_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and compiled, not yet run end to end"]
 async fn a_bad_canary_is_rolled_back_from_its_few_users() {
     let project = project("[{weight: 5%, watch: 60s}, {weight: 25%, watch: 60s}]").untested();
     let house = with_baseline(&project).await;
@@ -100,7 +98,6 @@ async fn a_bad_canary_is_rolled_back_from_its_few_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and compiled, not yet run end to end"]
 async fn a_canary_waits_for_its_job_and_for_a_person() {
     let steps = "[{weight: 10%, watch: 500ms, job: test -n \"$TARGET_URL\", approval: true}]";
     let project = project(steps);

@@ -29,7 +29,6 @@ async fn with_baseline(project: &Project) -> House {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and compiled, not yet run end to end"]
 async fn a_good_rolling_update_replaces_all_and_fails_nobody() {
     let project = project();
     let house = with_baseline(&project).await;
@@ -48,7 +47,6 @@ async fn a_good_rolling_update_replaces_all_and_fails_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and compiled, not yet run end to end"]
 async fn an_instance_that_does_not_start_takes_the_updated_ones_back() {
     let mut project = project();
     project.health = "{path: /health, interval: 100ms, timeout: 2s, healthy_after: 1, unhealthy_after: 2, \
