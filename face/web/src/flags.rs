@@ -43,7 +43,7 @@ pub struct FlagAnswers {
 
 fn absent<T>() -> Result<T, Fault> {
     Err(Fault::new(
-        FaultCode::Unavailable,
+        FaultCode::NotFound,
         "failed to find feature flags: this server keeps none",
         "ask the server that does",
     ))
