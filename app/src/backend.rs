@@ -8,6 +8,7 @@ mod flags;
 mod forge;
 mod health;
 mod incidents;
+mod markers;
 mod overview;
 mod phases;
 mod places;
@@ -237,6 +238,9 @@ impl Backend for AppBackend {
     }
     async fn notifications(&self, query: api::NotificationQuery) -> Result<Vec<api::Delivery>, Fault> {
         self.deliveries(&query).await
+    }
+    async fn markers(&self, query: api::MarkerQuery) -> Result<api::Markers, Fault> {
+        self.marked(&query).await
     }
     async fn timeline(&self, query: api::TimelineQuery) -> Result<Vec<api::TimelineEntry>, Fault> {
         self.told(&query).await

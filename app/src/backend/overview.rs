@@ -1,8 +1,7 @@
 //! The overview: everything of D for one service in one environment.
 
 use trimtab_api::{
-    Dashboard, DashboardQuery, Fault, FigureGroup, IncidentQuery, IncidentSummary, Marker, RolloutQuery,
-    RolloutState, RolloutSummary, TimelineQuery,
+    Dashboard, DashboardQuery, Fault, FigureGroup, IncidentQuery, RolloutQuery, RolloutSummary, TimelineQuery,
 };
 use trimtab_control::clock;
 use trimtab_control::world::{PRODUCTION, STAGING, environment};
@@ -10,6 +9,7 @@ use trimtab_model::{ServiceName, Timestamp};
 use trimtab_project::Project;
 
 use super::health::selector;
+use super::markers::markers;
 use super::{AppBackend, moment};
 
 /// Minutes that charts show when the asker names none.
@@ -65,7 +65,7 @@ impl AppBackend {
             environments: [PRODUCTION, STAGING].map(str::to_owned).to_vec(),
             health,
             charts: self.charts(&view).await,
-            markers: markers(&rollouts, &incidents, view.from),
+            markers: markers(&rollouts, &incidents, view.from, view.to),
             rollouts: shown(rollouts),
             incidents: incidents
                 .into_iter()
@@ -120,38 +120,4 @@ fn shown(all: Vec<RolloutSummary>) -> Vec<RolloutSummary> {
     all.sort_by_key(|rollout| rollout.state.is_over());
     all.truncate(wanted);
     all
-}
-
-/// Changes and incidents since `from`, oldest first.
-fn markers(rollouts: &[RolloutSummary], incidents: &[IncidentSummary], from: Timestamp) -> Vec<Marker> {
-    let mut markers = Vec::new();
-    for rollout in rollouts {
-        let mut mark = |at, kind: &str, label: String| {
-            markers.push(Marker {
-                at,
-                until: None,
-                kind: kind.to_owned(),
-                label,
-                link: Some(format!("/rollouts/{}", rollout.id)),
-            });
-        };
-        mark(
-            rollout.created_at,
-            "deploy",
-            format!("{} deployed", rollout.candidate),
-        );
-        if let (RolloutState::RolledBack, Some(at)) = (rollout.state, rollout.finished_at) {
-            mark(at, "rollback", format!("{} rolled back", rollout.candidate));
-        }
-    }
-    markers.extend(incidents.iter().map(|incident| Marker {
-        at: incident.opened_at,
-        until: incident.resolved_at,
-        kind: "incident".to_owned(),
-        label: incident.id.clone(),
-        link: Some(format!("/incidents/{}", incident.id)),
-    }));
-    markers.retain(|marker| marker.at.0 >= from);
-    markers.sort_by_key(|marker| marker.at);
-    markers
 }

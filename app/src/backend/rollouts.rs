@@ -1,12 +1,15 @@
 //! Rollouts: where they stand, what the verdict says.
 
 use trimtab_api as api;
-use trimtab_api::{Allowed, Fault, Rollout, RolloutQuery, RolloutState, RolloutSummary};
+use trimtab_api::{
+    Allowed, Fault, IncidentQuery, IncidentSummary, Rollout, RolloutQuery, RolloutState, RolloutSummary,
+};
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
 use trimtab_rollout::{End, Phase, Strategy, Way};
 use trimtab_runtime::InstanceState;
 
+use super::markers::of_rollout;
 use super::phases::{passed, phases, weights};
 use super::{AppBackend, moment, rows, unavailable};
 
@@ -92,8 +95,11 @@ impl AppBackend {
             Some(kept) => Some(self.verdict_of(&rollout, &kept.verdict).await),
             None => None,
         };
+        let summary = self.rollout_summary(&rollout);
+        let about = self.incident_about(&summary).await?;
         Ok(Rollout {
-            summary: self.rollout_summary(&rollout),
+            markers: of_rollout(&weights, about.as_ref()),
+            summary,
             phases: phases(&rollout.plan, &passes),
             baseline_figures,
             candidate_figures,
@@ -103,6 +109,19 @@ impl AppBackend {
             preview_url: self.preview(&rollout).await?,
             weights,
         })
+    }
+
+    async fn incident_about(&self, rollout: &RolloutSummary) -> Result<Option<IncidentSummary>, Fault> {
+        let Some(id) = &rollout.incident else {
+            return Ok(None);
+        };
+        let asked = IncidentQuery {
+            service: Some(rollout.service.clone()),
+            open: None,
+            limit: Some(super::ROWS_MAX),
+        };
+        let all = self.incident_list(&asked).await?;
+        Ok(all.into_iter().find(|incident| incident.id == *id))
     }
 
     /// Where the candidate is reached beside the traffic, while it is on trial.

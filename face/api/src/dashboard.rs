@@ -116,13 +116,34 @@ pub struct Marker {
     /// Its end, for what lasts.
     #[serde(default)]
     pub until: Option<Moment>,
-    /// `deploy`, `rollback`, `incident`, `configuration`.
+    /// `deploy`, `rollback`, `incident`, `weight`, `configuration`.
     pub kind: String,
     /// What, in few words.
     pub label: String,
     /// Path of the page that shows it.
     #[serde(default)]
     pub link: Option<String>,
+}
+
+/// Which markers to list, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MarkerQuery {
+    /// Only of this service.
+    pub service: Option<String>,
+    /// Only in this environment.
+    pub environment: Option<String>,
+    /// Only what happened then or later, or lasted till then.
+    pub from: Option<Moment>,
+    /// Only what began before that.
+    pub to: Option<Moment>,
+}
+
+/// Markers for charts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Markers {
+    /// Oldest first.
+    pub markers: Vec<Marker>,
 }
 
 /// Everything the overview shows.

@@ -32,7 +32,8 @@ mod traces;
 pub use approval::Approval;
 pub use command::{Command, Comment, DeployRequest, Done, RollBackRequest, SilenceRequest};
 pub use dashboard::{
-    Chart, ChartSeries, Dashboard, DashboardQuery, Figure, FigureGroup, FigureState, Marker,
+    Chart, ChartSeries, Dashboard, DashboardQuery, Figure, FigureGroup, FigureState, Marker, MarkerQuery,
+    Markers,
 };
 pub use doctor::{Check, CheckState, Doctor};
 pub use fault::{Fault, FaultCode};

@@ -257,6 +257,9 @@ pub struct Rollout {
     /// Charts of both arms: request rate, error rate, latency; series are labelled `baseline` and `candidate`.
     #[serde(default)]
     pub charts: Vec<Chart>,
+    /// Changes of its weight and incidents meanwhile, to mark on each chart.
+    #[serde(default)]
+    pub markers: Vec<crate::Marker>,
     /// What was decided and done, and by whom.
     #[serde(default)]
     pub timeline: Vec<TimelineEntry>,

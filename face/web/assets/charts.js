@@ -20,8 +20,15 @@ async function load(container) {
   const answer = await fetch(container.dataset.charts, { headers: { accept: "application/json" } });
   if (!answer.ok) return [];
   const data = await answer.json();
-  markers = (data.markers ?? []).map((marker) => ({ at: Date.parse(marker.at) / 1000, kind: marker.kind }));
+  markers = (data.markers ?? await marked(container.dataset.markers)).map((marker) => ({ at: Date.parse(marker.at) / 1000, kind: marker.kind }));
   return data.charts ?? matrix(data);
+}
+
+// What happened meanwhile, when the charts' own answer does not tell.
+async function marked(source) {
+  if (!source) return [];
+  const answer = await fetch(source, { headers: { accept: "application/json" } });
+  return answer.ok ? (await answer.json()).markers : [];
 }
 
 // Reads everything again: after a pause, when a change may have brought new marks, and when a line
@@ -114,7 +121,7 @@ function table(one) {
 function marks(plot, one) {
   const { ctx } = plot;
   const { left, top, width, height } = plot.bbox;
-  const colors = { deploy: "--active", rollback: "--warning", incident: "--critical" };
+  const colors = { deploy: "--active", weight: "--active", rollback: "--warning", incident: "--critical" };
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);

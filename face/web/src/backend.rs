@@ -65,6 +65,8 @@ pub trait Backend: FlagBackend {
     /// Figures and charts of the overview. Asked about once a second per viewed query, and shared
     /// between tabs.
     async fn dashboard(&self, query: api::DashboardQuery) -> Result<api::Dashboard, Fault>;
+    /// Deployments, roll-backs and incidents, to mark on charts.
+    async fn markers(&self, query: api::MarkerQuery) -> Result<api::Markers, Fault>;
     /// Every service with where it runs.
     async fn services(&self) -> Result<Vec<api::Service>, Fault>;
     /// Runs, newest first.

@@ -40,6 +40,7 @@ fn reads() -> Vec<Registration> {
         get("/api/v1/status", reads::status),
         get("/api/v1/doctor", reads::doctor),
         get("/api/v1/dashboard", reads::dashboard),
+        get("/api/v1/markers", reads::markers),
         get("/api/v1/services", reads::services),
         get("/api/v1/services/{id}", reads::service),
         get("/api/v1/runs", reads::runs),

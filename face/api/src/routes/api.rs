@@ -29,6 +29,12 @@ pub(super) const READS: &[Route] = &[
     get("/api/v1/dashboard", "Every figure and chart of the overview.")
         .takes(schema::<t::DashboardQuery>)
         .gives(schema::<t::Dashboard>),
+    get(
+        "/api/v1/markers",
+        "Deployments, roll-backs and incidents, to mark on charts.",
+    )
+    .takes(schema::<t::MarkerQuery>)
+    .gives(schema::<t::Markers>),
     get("/api/v1/services", "Services with where they run.").gives(schema::<Vec<t::Service>>),
     get("/api/v1/services/{id}", "One service.").gives(schema::<t::Service>),
     get("/api/v1/runs", "Pipeline runs, newest first.")

@@ -217,6 +217,12 @@ impl Backend for Demo {
     async fn notifications(&self, _: api::NotificationQuery) -> Result<Vec<api::Delivery>, Fault> {
         self.unless_empty(stories::deliveries)
     }
+    async fn markers(&self, query: api::MarkerQuery) -> Result<api::Markers, Fault> {
+        let shown = data::dashboard(&api::DashboardQuery::default(), self.empty);
+        let mut markers = shown.markers;
+        markers.retain(|marker| query.from.is_none_or(|from| marker.at.0 >= from.0));
+        Ok(api::Markers { markers })
+    }
     async fn timeline(&self, _: api::TimelineQuery) -> Result<Vec<api::TimelineEntry>, Fault> {
         self.unless_empty(stories::timeline)
     }

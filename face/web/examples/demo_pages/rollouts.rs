@@ -149,6 +149,13 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
             chart("errors", "%", (0.24, 0.1), (0.21, 0.08), Some(0.5)),
             chart("latency", "ms", (295.0, 20.0), (304.0, 26.0), Some(300.0)),
         ],
+        markers: vec![Marker {
+            at: ago(62),
+            until: None,
+            kind: "weight".into(),
+            label: "95 %".into(),
+            link: None,
+        }],
         timeline: timeline(),
         preview_url: Some("http://127.0.0.1:7782/".into()),
     };

@@ -97,6 +97,13 @@ pub(crate) async fn dashboard(
     Ok(Json(dashboard.as_ref().clone()))
 }
 
+pub(crate) async fn markers(
+    State(app): State<App>,
+    Query(query): Query<api::MarkerQuery>,
+) -> Answer<api::Markers> {
+    Ok(Json(app.backend.markers(query).await?))
+}
+
 pub(crate) async fn service(State(app): State<App>, Path(id): Path<String>) -> Answer<api::Service> {
     let services = app.backend.services().await?;
     let found = services.into_iter().find(|service| service.name == id);

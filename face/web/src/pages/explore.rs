@@ -7,11 +7,11 @@ use axum::extract::Query;
 use axum::response::Html;
 use maud::{Markup, html};
 use serde::Deserialize;
-use trimtab_api::{Chart, ChartSeries, Fault, MatrixSeries, Moment};
+use trimtab_api::{Chart, ChartSeries, Fault, Marker, MarkerQuery, MatrixSeries, Moment};
 
 use super::Page;
 use crate::failure::Failed;
-use crate::parts::charts::chart;
+use crate::parts::charts::{chart, lane};
 use crate::parts::nothing;
 use crate::parts::shell::{Section, encoded};
 use crate::state::now;
@@ -42,7 +42,12 @@ pub(crate) async fn metrics(page: Page, Query(asked): Query<Asked>) -> Result<Ht
     let start = end.minus(Duration::from_secs(minutes * 60));
     let step_ms = (minutes * 60_000 / POINTS).max(1_000);
     let query = asked.query.trim();
-    let (found, names) = tokio::join!(
+    let happened = MarkerQuery {
+        from: Some(start.into()),
+        to: Some(end.into()),
+        ..MarkerQuery::default()
+    };
+    let (found, names, marked) = tokio::join!(
         async {
             if query.is_empty() {
                 Ok(Vec::new())
@@ -50,8 +55,10 @@ pub(crate) async fn metrics(page: Page, Query(asked): Query<Asked>) -> Result<Ht
                 page.app.backend.query_range(query, start, end, step_ms).await
             }
         },
-        page.app.backend.label_values("__name__")
+        page.app.backend.label_values("__name__"),
+        page.app.backend.markers(happened),
     );
+    let markers = marked.map(|marked| marked.markers).unwrap_or_default();
     let body = html! {
         header.page-head { h1 { (page.say(say::METRICS)) } }
         form.filters method="get" action="/explore/metrics" {
@@ -62,7 +69,7 @@ pub(crate) async fn metrics(page: Page, Query(asked): Query<Asked>) -> Result<Ht
         }
         @match &found {
             Err(fault) => (problem(fault)),
-            Ok(series) if !query.is_empty() => (result(&page, query, series, (start.into(), end.into()), step_ms)),
+            Ok(series) if !query.is_empty() => (result(&page, query, series, (start.into(), end.into()), step_ms, &markers)),
             Ok(_) => {}
         }
         @if let Ok(names) = &names {
@@ -85,6 +92,7 @@ fn result(
     series: &[MatrixSeries],
     range: (Moment, Moment),
     step_ms: u64,
+    markers: &[Marker],
 ) -> Markup {
     let language = page.language();
     if series.is_empty() {
@@ -104,7 +112,10 @@ fn result(
         source: query.to_owned(),
     };
     html! {
-        div data-charts=(data) { section.charts.charts-one { (chart(&drawn, query, range, &[], language)) } }
+        div data-charts=(data) data-markers={ "/api/v1/markers?from=" (encoded(&start.to_string())) "&to=" (encoded(&end.to_string())) } {
+            section.charts.charts-one { (chart(&drawn, query, range, markers, language)) }
+            (lane(markers, range, language))
+        }
         div.scroll { table {
             thead { tr { th { (page.say(say::SERIES)) } th.num { (page.say(say::VALUE)) } } }
             tbody { @for one in series.iter().take(200) {

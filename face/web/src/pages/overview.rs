@@ -3,7 +3,7 @@
 use axum::extract::Query;
 use axum::response::Html;
 use maud::{Markup, html};
-use trimtab_api::{Chart, Dashboard, DashboardQuery, Figure, FigureGroup, Marker, TimelineQuery};
+use trimtab_api::{Chart, Dashboard, DashboardQuery, Figure, FigureGroup, TimelineQuery};
 
 use super::figures::tile;
 use super::rollout::strip;
@@ -41,7 +41,7 @@ pub(crate) async fn overview(
                     @if let Some(chart) = dashboard.charts.iter().find(|chart| chart.id == id) { (one_chart(chart, &dashboard, language)) }
                 }
             }
-            div data-region="lane" { (lane(&dashboard, language)) }
+            div data-region="lane" { (charts::lane(&dashboard.markers, (dashboard.from, dashboard.to), language)) }
             @for (group, title) in [(FigureGroup::Application, say::APPLICATION), (FigureGroup::System, say::SYSTEM), (FigureGroup::Business, say::BUSINESS), (FigureGroup::Quality, say::QUALITY)] {
                 (group_of_tiles(&dashboard, group, language.say(title), language))
             }
@@ -205,29 +205,6 @@ fn one_chart(chart: &Chart, dashboard: &Dashboard, language: Language) -> Markup
         &dashboard.markers,
         language,
     )
-}
-
-/// Changes and incidents on the same axis as the charts.
-fn lane(dashboard: &Dashboard, language: Language) -> Markup {
-    let span = (dashboard.to.millis() - dashboard.from.millis()).max(1) as f64;
-    let x = |marker: &Marker| {
-        ((marker.at.millis() - dashboard.from.millis()) as f64 / span * 1000.0).clamp(0.0, 1000.0)
-    };
-    html! {
-        section.lane aria-label=(language.say(say::CHANGES)) {
-            h2.small.muted { (language.say(say::CHANGES)) }
-            ul {
-                @for marker in dashboard.markers.iter().rev().take(8) {
-                    li class={ "mark-" (charts::marker_class(&marker.kind)) } { span.mark-key aria-hidden="true" {} (times::time(marker.at)) " " (link(marker.link.as_deref(), &marker.label)) }
-                }
-                @if dashboard.markers.is_empty() { li.muted { "–" } }
-            }
-            svg.lane-axis viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true" {
-                line.grid x1="0" x2="1000" y1="8" y2="8" {}
-                @for marker in &dashboard.markers { line class={ "mark mark-" (charts::marker_class(&marker.kind)) } x1=(x(marker)) x2=(x(marker)) y1="0" y2="16" {} }
-            }
-        }
-    }
 }
 
 fn group_of_tiles(dashboard: &Dashboard, group: FigureGroup, title: &str, language: Language) -> Markup {

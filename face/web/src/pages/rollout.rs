@@ -38,7 +38,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
         div data-charts={ "/api/v1/rollouts/" (trimtab_api::routes::fill("{}", &[&summary.id])) } {
             section.charts.charts-small {
                 @let range = range(&rollout);
-                @for one in &rollout.charts { (chart(one, &chart_title(&one.id, &one.title, language), range, &[], language)) }
+                @for one in &rollout.charts { (chart(one, &chart_title(&one.id, &one.title, language), range, &rollout.markers, language)) }
             }
         }
         div.columns.columns-even {

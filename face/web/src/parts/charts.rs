@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 use trimtab_api::{Chart, Marker, Moment};
 
-use super::times::time;
+use super::{link, times::time};
 use crate::text::{Language, figure, say};
 
 /// Width and height of the drawing, in its own units.
@@ -12,6 +12,8 @@ const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 160.0;
 /// Rows of the data table.
 const ROWS_MAX: usize = 20;
+/// Markers that are told in words beneath charts.
+const LANE_MAX: usize = 8;
 
 /// A value with its unit in one text; "no data" when there is none.
 pub(crate) fn shown(value: Option<f64>, unit: &str, language: Language) -> String {
@@ -142,10 +144,32 @@ fn drawing(chart: &Chart, (from, to): (Moment, Moment), markers: &[Marker]) -> M
     }
 }
 
+/// Changes and incidents on the same axis as the charts, and the newest of them in words.
+pub(crate) fn lane(markers: &[Marker], (from, to): (Moment, Moment), language: Language) -> Markup {
+    let span = (to.millis() - from.millis()).max(1) as f64;
+    let x =
+        |marker: &Marker| ((marker.at.millis() - from.millis()) as f64 / span * 1000.0).clamp(0.0, 1000.0);
+    html! {
+        section.lane aria-label=(language.say(say::CHANGES)) {
+            h2.small.muted { (language.say(say::CHANGES)) }
+            ul {
+                @for marker in markers.iter().rev().take(LANE_MAX) {
+                    li class={ "mark-" (marker_class(&marker.kind)) } { span.mark-key aria-hidden="true" {} (time(marker.at)) " " (link(marker.link.as_deref(), &marker.label)) }
+                }
+                @if markers.is_empty() { li.muted { "–" } }
+            }
+            svg.lane-axis viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true" {
+                line.grid x1="0" x2="1000" y1="8" y2="8" {}
+                @for marker in markers { line class={ "mark mark-" (marker_class(&marker.kind)) } x1=(x(marker)) x2=(x(marker)) y1="0" y2="16" {} }
+            }
+        }
+    }
+}
+
 /// A marker's kind as a class: only those that are known.
 pub(crate) fn marker_class(kind: &str) -> &'static str {
     match kind {
-        "deploy" => "deploy",
+        "deploy" | "weight" => "deploy",
         "rollback" => "rollback",
         "incident" => "incident",
         _ => "other",
