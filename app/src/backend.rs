@@ -16,6 +16,7 @@ mod quality;
 mod reports;
 mod rollouts;
 mod runs;
+mod scores;
 mod signals;
 mod story;
 mod trial;

@@ -104,3 +104,49 @@ fn within(mut markers: Vec<Marker>, from: Timestamp, to: Timestamp) -> Vec<Marke
     markers.sort_by_key(|marker| marker.at);
     markers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trimtab_api::Moment;
+
+    fn step(at: i64, candidate_percent: f64) -> WeightStep {
+        WeightStep {
+            at: Moment::from_millis(at),
+            candidate_percent,
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_marked_where_its_weight_changed() {
+        let marked = of_rollout(&[step(1, 5.0), step(2, 25.0), step(3, 0.0)], None);
+        let kinds: Vec<_> = marked
+            .iter()
+            .map(|marker| (marker.at.millis(), marker.kind.as_str(), marker.label.as_str()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                (1, "weight", "5 %"),
+                (2, "weight", "25 %"),
+                (3, "rollback", "0 %")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lasted_into_the_time_is_marked_too() {
+        let at = |at, until: Option<i64>| Marker {
+            at: Moment::from_millis(at),
+            until: until.map(Moment::from_millis),
+            kind: "incident".to_owned(),
+            label: String::new(),
+            link: None,
+        };
+        let all = vec![at(9, None), at(1, Some(4)), at(1, Some(2)), at(5, None)];
+        let within = within(all, Timestamp(3), Timestamp(8));
+        let times: Vec<_> = within.iter().map(|marker| marker.at.millis()).collect();
+        assert_eq!(times, [1, 5]);
+    }
+}

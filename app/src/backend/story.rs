@@ -8,6 +8,7 @@ use trimtab_api::{TimelineEntry, TimelineKind, TimelineQuery, Topic};
 use trimtab_journal::{Journal, StoredEvent};
 
 use super::phases::passed;
+use super::scores::{Scores, score_of};
 use super::words::words;
 use super::{AppBackend, EVENTS_PER_READ, moment, rows, unavailable};
 
@@ -108,6 +109,7 @@ impl AppBackend {
             .before
             .unwrap_or_else(|| self.world.journal.last_position() + 1);
         let (mut entries, mut looked) = (Vec::new(), 0);
+        let mut scores = Scores::default();
         while entries.len() < wanted && looked < LOOKED_THROUGH_MAX {
             let page = self.world.journal.read_back(before, EVENTS_PER_READ).await;
             let page = page.map_err(unavailable)?;
@@ -120,7 +122,7 @@ impl AppBackend {
             for event in page.iter().filter(shown) {
                 let entry = self.entry(event, self.weight_after(event).await);
                 if query.service.is_none() || entry.service == query.service {
-                    entries.push(entry);
+                    scores.fold(&mut entries, entry, score_of(event));
                 }
             }
         }

@@ -59,12 +59,19 @@ function matrix(answer) {
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const size = (host) => ({ width: Math.max(120, host.clientWidth), height: Math.max(100, host.clientHeight) });
 
+// Times of an axis, with seconds where minutes would repeat themselves.
+function clock(ticks) {
+  const form = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (ticks[1] - ticks[0] < 60) form.second = "2-digit";
+  return ticks.map((at) => new Date(at * 1000).toLocaleTimeString(document.documentElement.lang, form));
+}
+
 function draw(container, chart) {
   const figure = container.querySelector(`[data-chart="${CSS.escape(chart.id)}"]`);
   const host = figure?.querySelector("[data-plot]");
   if (!host || !chart.series.length) return;
   legend(figure, chart);
-  const one = { host, figure, unit: chart.unit, names: chart.series.map((series) => series.name), series: chart.series.map((series) => new Map(series.points)), objective: chart.objective };
+  const one = { host, figure, unit: chart.unit, names: chart.series.map((series) => series.name), series: chart.series.map((series) => new Map(series.points)), objective: chart.objective, range: container.dataset.range?.split(" ").map((at) => at / 1000) };
   const dashes = [[], [5, 3], [2, 2], [8, 3, 2, 3]];
   const axis = { stroke: () => color("--ink-3"), font: "11px Inter, sans-serif", ticks: { show: false }, grid: { stroke: () => color("--rule"), width: 1 } };
   const options = {
@@ -76,7 +83,7 @@ function draw(container, chart) {
     scales: { x: { time: true, range: (_, least, most) => zoom ?? one.range ?? [least, most] }, y: { range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most ?? 0, one.objective ?? 0, 1e-9) * 1.08] } },
     series: [{}, ...chart.series.map((_, index) => ({ stroke: () => color(`--line-${index % 4}`), width: 1.8, dash: dashes[index % 4], points: { show: false }, spanGaps: false }))],
     axes: [
-      { ...axis, grid: { show: false }, size: 24, space: 70, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+      { ...axis, grid: { show: false }, size: 24, space: 70, values: (_, ticks) => clock(ticks) },
       { ...axis, size: (_, labels) => 14 + 6.4 * Math.max(3, ...(labels ?? []).map((label) => label.length)), space: 34, values: (_, ticks) => ticks.map((value) => shown(value, chart.unit)) },
     ],
     hooks: {

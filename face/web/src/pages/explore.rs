@@ -112,7 +112,7 @@ fn result(
         source: query.to_owned(),
     };
     html! {
-        div data-charts=(data) data-markers={ "/api/v1/markers?from=" (encoded(&start.to_string())) "&to=" (encoded(&end.to_string())) } {
+        div data-charts=(data) data-range={ (start.millis()) " " (end.millis()) } data-markers={ "/api/v1/markers?from=" (encoded(&start.to_string())) "&to=" (encoded(&end.to_string())) } {
             section.charts.charts-one { (chart(&drawn, query, range, markers, language)) }
             (lane(markers, range, language))
         }
