@@ -180,13 +180,22 @@ fn condemn(plan: &Plan, state: State, cause: Cause, at: Timestamp) -> State {
 }
 
 fn superseded(plan: &Plan, state: State, by: trimtab_model::RolloutId, at: Timestamp) -> State {
+    let forward = state.phase.way() == Way::Forward;
     let undecided = match state.phase.way() {
         Way::Forward => true,
         Way::Back => state.cause.is_none(),
         // Past its verdict: it is over sooner than it could be turned round.
         Way::Landing | Way::Over => false,
     };
-    if undecided {
+    if undecided && forward && state.exposed && plan.previous().is_none() {
+        // Nothing else serves: users stay on it until the newer release has taken over.
+        let last = State {
+            paused: None,
+            ready: false,
+            ..state
+        };
+        gates::unfrozen(plan, last, plan.steps().len(), at)
+    } else if undecided {
         backward::roll_back(plan, state, Cause::Superseded { by }, at)
     } else {
         state

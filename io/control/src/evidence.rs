@@ -245,23 +245,24 @@ impl Evidence {
             let Some(trial) = trials.get_mut(rollout) else {
                 continue;
             };
-            note_endpoint(trial, cell);
+            let arm = arm_of(&trial.subject, cell);
+            note_endpoint(trial, cell, arm);
             if let Some(known) = known.of(&trial.subject.place) {
                 known.weight = cell.weight;
             }
-            if cell.arm == Arm::Candidate && cell.requests > 0 {
+            if arm == Arm::Candidate && cell.requests > 0 {
                 trial.first_request_at.get_or_insert(frame.at);
             }
             // Counted before a restart: the proxy gave the frame again.
             if frame.sequence <= trial.sequence {
                 continue;
             }
-            let arm = match cell.arm {
+            let served = match arm {
                 Arm::Baseline => &mut trial.arms.baseline,
                 Arm::Candidate => &mut trial.arms.candidate,
             };
-            arm.merge(&outcomes(cell));
-            if cell.arm == Arm::Candidate {
+            served.merge(&outcomes(cell));
+            if arm == Arm::Candidate {
                 *trial.requests.entry(cell.weight.basis_points()).or_default() += cell.requests;
             }
             // No coin was tossed for users whose arm was known: they are no evidence.
@@ -300,7 +301,9 @@ impl Evidence {
 
     /// The whole verdict on a rollout so far.
     pub fn verdict(&self, rollout: &RolloutId) -> Option<Verdict> {
-        self.lock().trials.get(rollout).map(|trial| trial.judge.verdict())
+        let books = self.lock();
+        let trial = books.trials.get(rollout)?;
+        Some(verdict_of(&trial.subject, &trial.judge, &trial.arms))
     }
 
     /// Everything that was found about a rollout.
@@ -314,7 +317,7 @@ impl Evidence {
         });
         Some(Findings {
             subject: trial.subject.clone(),
-            verdict: trial.judge.verdict(),
+            verdict: verdict_of(&trial.subject, &trial.judge, &trial.arms),
             anomalies,
             endpoints: trial.endpoints.values().cloned().collect(),
             onset: trial.judge.onset(),
@@ -357,7 +360,28 @@ fn scope_of(subject: &Subject) -> Scope {
     }
 }
 
-fn note_endpoint(trial: &mut Trial, cell: &Cell) {
+/// A first release serves alone: to the proxy it is the only arm, the baseline's.
+fn arm_of(subject: &Subject, cell: &Cell) -> Arm {
+    if subject.baseline.is_none() && cell.release == subject.candidate {
+        return Arm::Candidate;
+    }
+    cell.arm
+}
+
+/// What is said of a rollout; without a baseline nothing is compared.
+fn verdict_of(subject: &Subject, judge: &Judge, arms: &Arms) -> Verdict {
+    let verdict = judge.verdict();
+    if subject.baseline.is_some() {
+        return verdict;
+    }
+    let Outcomes { requests, errors, .. } = arms.candidate;
+    let reason = format!(
+        "a first release: there is nothing to compare it with; {errors} of its {requests} requests failed"
+    );
+    Verdict { reason, ..verdict }
+}
+
+fn note_endpoint(trial: &mut Trial, cell: &Cell, arm: Arm) {
     if trial.endpoints.len() >= ENDPOINTS_MAX && !trial.endpoints.contains_key(&cell.operation) {
         return;
     }
@@ -369,7 +393,7 @@ fn note_endpoint(trial: &mut Trial, cell: &Cell) {
             baseline: Default::default(),
             candidate: Default::default(),
         });
-    let tally = match cell.arm {
+    let tally = match arm {
         Arm::Baseline => &mut endpoint.baseline,
         Arm::Candidate => &mut endpoint.candidate,
     };

@@ -158,7 +158,8 @@ fn check_state(plan: &Plan, state: &State, justified: bool) {
                     off || state.protection.is_none(),
                     "no traffic on the protected: {told}"
                 );
-                if state.phase == Phase::Finishing {
+                // Over a baseline, that is: a first release that is superseded only goes on serving.
+                if state.phase == Phase::Finishing && plan.previous().is_some() {
                     assert!(justified || !watched, "no promotion without a verdict: {told}");
                 }
             }

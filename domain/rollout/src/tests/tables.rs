@@ -439,6 +439,39 @@ fn staging_switches_without_a_watch() {
 }
 
 #[test]
+fn a_first_release_serves_until_a_newer_one_does() {
+    let story = then(to_watching(), vec![inconclusive(), good()]);
+    assert_snapshot!(play(&first_release(), &story), @"
+    starting the candidate [start blocks-r2]
+    testing the candidate off-traffic [test]
+    shifting 100 % to the candidate [shift 100 %]
+    checking health at 100 % [check health, observe 0]
+    watching at 100 % []
+    deployed; telling the team [notify Deployed]
+    deployed []
+    ");
+    let story = then(to_watching(), vec![superseded(), good()]);
+    assert_snapshot!(play(&first_release(), &story), @"
+    starting the candidate [start blocks-r2]
+    testing the candidate off-traffic [test]
+    shifting 100 % to the candidate [shift 100 %]
+    checking health at 100 % [check health, observe 0]
+    watching at 100 % []
+    deployed; telling the team [notify Deployed]
+    deployed []
+    ");
+    let story = [good(), good(), superseded(), good(), good()];
+    assert_snapshot!(play(&first_release(), &story), @"
+    starting the candidate [start blocks-r2]
+    testing the candidate off-traffic [test]
+    shifting 100 % to the candidate [shift 100 %]
+    shifting the rest [shift 100 %]
+    deployed; telling the team [notify Deployed]
+    deployed []
+    ");
+}
+
+#[test]
 fn a_first_release_has_nothing_to_return_to() {
     let story = then(to_watching(), vec![healthy(), good()]);
     assert_snapshot!(play(&first_release(), &story), @"

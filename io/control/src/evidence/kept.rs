@@ -8,7 +8,7 @@ use trimtab_detection::learning::Episode;
 use trimtab_detection::verdict::Judge;
 use trimtab_model::{Generation, RolloutId};
 
-use super::{Arms, Evidence, FILE_VERSION, Kept, Subject};
+use super::{Arms, Evidence, FILE_VERSION, Kept, Subject, verdict_of};
 
 /// What survives a restart of the control process, beside the frames that were not acknowledged.
 #[derive(Serialize, Deserialize)]
@@ -62,8 +62,8 @@ impl Evidence {
 
     /// What is kept of a rollout's evidence, also of one that is over; none when it was never compared.
     pub fn kept(&self, rollout: &RolloutId) -> Option<Kept> {
-        let kept = |judge: &Judge, arms: &Arms| Kept {
-            verdict: judge.verdict(),
+        let kept = |subject: &Subject, judge: &Judge, arms: &Arms| Kept {
+            verdict: verdict_of(subject, judge, arms),
             arms: arms.clone(),
             onset: judge.onset(),
         };
@@ -71,8 +71,11 @@ impl Evidence {
             .lock()
             .trials
             .get(rollout)
-            .map(|trial| kept(&trial.judge, &trial.arms));
-        running.or_else(|| self.load(rollout).map(|file| kept(&file.judge, &file.arms)))
+            .map(|trial| kept(&trial.subject, &trial.judge, &trial.arms));
+        running.or_else(|| {
+            self.load(rollout)
+                .map(|file| kept(&file.subject, &file.judge, &file.arms))
+        })
     }
 
     /// The recordings of rollouts that are kept, by rollout.

@@ -74,3 +74,32 @@ fn frames_that_come_again_after_a_kill_are_counted_once() {
         assert_eq!(counted(&evidence), whole, "saved through {saved}");
     }
 }
+
+#[test]
+fn a_first_release_is_counted_though_nothing_is_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = Evidence::new(folder.path());
+    let first = Subject {
+        baseline: None,
+        candidate: ReleaseId::new("blocks-r1").unwrap(),
+        ..subject()
+    };
+    evidence.begin(first, Config::default(), Vec::new());
+    // To the proxy it is the baseline: the only arm.
+    let mut frame = frame(1);
+    frame.cells.truncate(1);
+    frame.cells[0].weight = Weight::ZERO;
+    evidence.take_frame(&frame);
+    let verdict = evidence.verdict(&subject().rollout).unwrap();
+    assert_eq!(
+        verdict.reason,
+        "a first release: there is nothing to compare it with; 1 of its 5 requests failed"
+    );
+    evidence.save().unwrap();
+    let kept = evidence.kept(&subject().rollout).unwrap();
+    assert_eq!(
+        (kept.arms.candidate.requests, kept.arms.baseline.requests),
+        (5, 0)
+    );
+    assert_eq!(kept.verdict.reason, verdict.reason);
+}
