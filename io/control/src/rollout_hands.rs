@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trimtab_detection::verdict::Decision;
 use trimtab_model::{Arm, Generation, ReleaseId, RolloutId, Timestamp, Weight};
-use trimtab_rollout::{Effect, Event, Instances, Outcome, Plan, State, Verdict};
+use trimtab_rollout::{Effect, Event, Instances, Outcome, Phase, Plan, State, Verdict};
 use trimtab_runtime::check_health;
 
 use crate::blueprint;
@@ -267,7 +267,8 @@ impl Work {
         probe_all(&self.world, release, &self.plan.environment).await
     }
 
-    /// Follows the verdict until it is a regression or the watch ends. `enough` is what must have been
+    /// Follows the verdict until it is a regression, or healthy while a person is asked, or the watch
+    /// ends. `enough` is what must have been
     /// seen before it counts as healthy: so many requests at a weight.
     async fn observe(&self, generation: Generation, until: Timestamp, enough: (Weight, u64)) -> Verdict {
         let rollout: &RolloutId = &self.plan.rollout;
@@ -275,12 +276,15 @@ impl Work {
         evidence.belongs_to(rollout, generation);
         let mut changes = evidence.changes();
         let deadline = clock::deadline(until, clock::now());
+        // A window is waited out. A person who is asked need not answer once the evidence has.
+        let asked = matches!(self.state.phase, Phase::Asking { .. });
         loop {
-            if evidence.decision(rollout) == Some(Decision::Regressed) {
-                let reason = evidence
-                    .verdict(rollout)
-                    .map_or_else(String::new, |verdict| verdict.reason);
-                return Verdict::Regressed { reason };
+            match evidence.decision(rollout) {
+                Some(Decision::Regressed) => break,
+                Some(Decision::Healthy) if asked && evidence.requests_at(rollout, enough.0) >= enough.1 => {
+                    break;
+                }
+                _ => {}
             }
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
