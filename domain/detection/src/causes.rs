@@ -11,7 +11,7 @@ use crate::classify::Classification;
 use crate::evidence::rise;
 use crate::fusion::Problem;
 use crate::verdict::{Decision, Tally, Verdict};
-use crate::words::{count, cut, figure, percent};
+use crate::words::{count, cut, percent};
 
 /// Causes that a report names.
 const CAUSES_MAX: usize = 12;
@@ -277,12 +277,7 @@ fn change_causes(problem: &Problem, material: &Material<'_>) -> Vec<Cause> {
         .take(3)
         .map(|near| {
             let seconds = near.before_ms as f64 / 1000.0;
-            let when = if seconds >= 0.0 { "before" } else { "after" };
-            let text = format!(
-                "{}, {} s {when} it began",
-                near.change.text,
-                figure(seconds.abs())
-            );
+            let text = format!("{}, {}", near.change.text, near.when());
             let figures = vec![number("before onset", seconds, "s")];
             cause(
                 CauseKind::Change,

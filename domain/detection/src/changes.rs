@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use trimtab_model::{ReleaseId, ServiceName, Timestamp};
 
 use crate::anomaly::{Anomaly, Kind, Scope, Signal};
+use crate::words::{figure, millis};
 
 /// A change this long before the onset counts half.
 const LAG_MS_HALF: f64 = 120_000.0;
@@ -66,13 +67,31 @@ pub struct Near {
     pub nearness: f64,
 }
 
+impl Near {
+    /// How long before or after the onset, for people.
+    pub(crate) fn when(&self) -> String {
+        let apart = self.before_ms.unsigned_abs() as f64;
+        let apart = match apart {
+            0.0..1_000.0 => millis(apart),
+            _ => format!("{} s", figure(apart / 1_000.0)),
+        };
+        let side = if self.before_ms >= 0 { "before" } else { "after" };
+        format!("{apart} {side} it began")
+    }
+}
+
 /// The changes that may have caused what began at `onset` in `service`, nearest first.
 pub fn near(changes: &[ChangeEvent], onset: Timestamp, service: Option<&ServiceName>) -> Vec<Near> {
     let mut found: Vec<Near> = changes
         .iter()
         .filter_map(|change| {
             let before_ms = onset.0.saturating_sub(change.at.0);
-            if before_ms < -LEAD_MS_MAX {
+            let lead_ms_max = match change.kind {
+                // What is started again once trouble began is its consequence, or the cure.
+                ChangeKind::Restart => 0,
+                _ => LEAD_MS_MAX,
+            };
+            if before_ms < -lead_ms_max {
                 return None;
             }
             let elsewhere =
@@ -204,6 +223,23 @@ mod tests {
             .collect();
         assert_eq!(kinds, [ChangeKind::Scale, ChangeKind::Deploy, ChangeKind::Flag]);
         assert!(near(&changes, Timestamp(90_000_000), None).is_empty());
+    }
+
+    #[test]
+    fn a_restart_after_the_onset_is_no_cause_of_it() {
+        let changes = [
+            change(1_000_007, ChangeKind::Deploy, "blocks"),
+            change(1_001_300, ChangeKind::Restart, "blocks"),
+            change(998_000, ChangeKind::Restart, "blocks"),
+        ];
+        let told: Vec<String> = near(&changes, Timestamp(1_000_000), None)
+            .iter()
+            .map(|n| format!("{} {}", n.change.text, n.when()))
+            .collect();
+        assert_eq!(
+            told,
+            ["Deploy 7.0 ms after it began", "Restart 2.00 s before it began"]
+        );
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::anomaly::{Anomaly, Class, Kind, Signal};
 use crate::changes::{ChangeEvent, ChangeKind, near};
 use crate::fusion::{Problem, ServiceMap};
 use crate::verdict::{Decision, SharedCause, Verdict};
-use crate::words::figure;
 
 /// What is known beside the anomalies.
 #[derive(Debug, Clone, Copy, Default)]
@@ -217,9 +216,7 @@ fn changes(score: &mut Score, problem: &Problem, context: &Context<'_>) {
             ChangeKind::Outside => (Class::DataOrInfrastructure, 1.5),
             ChangeKind::Restart => continue,
         };
-        let when = if near.before_ms >= 0 { "before" } else { "after" };
-        let seconds = figure(near.before_ms.abs() as f64 / 1000.0);
-        let reason = format!("{} {seconds} s {when} it began", near.change.text);
+        let reason = format!("{} {}", near.change.text, near.when());
         score.add(class, points * near.nearness, reason);
     }
 }

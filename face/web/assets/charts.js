@@ -80,7 +80,7 @@ function draw(container, chart) {
     cursor: { sync: { key: sync.key, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 6 },
       bind: { dblclick: () => () => { zoomAll(null); return null; } } },
     legend: { show: false },
-    scales: { x: { time: true, range: (_, least, most) => zoom ?? one.range ?? [least, most] }, y: { range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most ?? 0, one.objective ?? 0, 1e-9) * 1.08] } },
+    scales: { x: { time: true, range: (_, least, most) => zoom ?? one.range ?? [least, most] }, y: { range: (_, least, most) => [Math.min(0, least ?? 0), (Math.max(most ?? 0, one.objective ?? 0) || 1) * 1.08] } },
     series: [{}, ...chart.series.map((_, index) => ({ stroke: () => color(`--line-${index % 4}`), width: 1.8, dash: dashes[index % 4], points: { show: false }, spanGaps: false }))],
     axes: [
       { ...axis, grid: { show: false }, size: 24, space: 70, values: (_, ticks) => clock(ticks) },
