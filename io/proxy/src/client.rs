@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::Instant;
-use trimtab_model::{EnvironmentName, ReleaseId, ServiceName};
+use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, ServiceName};
 
 use crate::protocol::{
     self, HolderReply, HolderRequest, HolderStatus, Reply, Request, control_socket, holder_socket, log_file,
@@ -102,7 +102,7 @@ impl ProxyClient {
         service: &ServiceName,
         release: &ReleaseId,
     ) -> Result<InFlight, ClientError> {
-        self.count(service, None, release, false).await
+        self.count(service, None, release, &[], false).await
     }
 
     /// How many requests are under way to a release in one environment, in every worker.
@@ -112,7 +112,7 @@ impl ProxyClient {
         environment: &EnvironmentName,
         release: &ReleaseId,
     ) -> Result<InFlight, ClientError> {
-        self.count(service, Some(environment), release, false).await
+        self.count(service, Some(environment), release, &[], false).await
     }
 
     /// Waits until nothing is under way to a release in any environment, at most `limit`; says what
@@ -124,7 +124,7 @@ impl ProxyClient {
         release: &ReleaseId,
         limit: Duration,
     ) -> Result<InFlight, ClientError> {
-        self.drained(service, None, release, limit).await
+        self.drained(service, None, release, &[], limit).await
     }
 
     /// The same for one environment: the release may be serving in another.
@@ -135,7 +135,25 @@ impl ProxyClient {
         release: &ReleaseId,
         limit: Duration,
     ) -> Result<InFlight, ClientError> {
-        self.drained(service, Some(environment), release, limit).await
+        self.drained(service, Some(environment), release, &[], limit)
+            .await
+    }
+
+    /// The same for some instances of a release, the others of which may be serving. The table in
+    /// force must not name them any more.
+    pub async fn wait_drained_of(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        instances: &[InstanceId],
+        limit: Duration,
+    ) -> Result<InFlight, ClientError> {
+        if instances.is_empty() {
+            return Ok(InFlight::default());
+        }
+        self.drained(service, Some(environment), release, instances, limit)
+            .await
     }
 
     async fn count(
@@ -143,12 +161,14 @@ impl ProxyClient {
         service: &ServiceName,
         environment: Option<&EnvironmentName>,
         release: &ReleaseId,
+        instances: &[InstanceId],
         drain: bool,
     ) -> Result<InFlight, ClientError> {
         let request = Request::InFlight {
             service: service.clone(),
             environment: environment.cloned(),
             release: release.clone(),
+            instances: instances.to_vec(),
             drain,
         };
         match self.ask(&request).await? {
@@ -162,11 +182,12 @@ impl ProxyClient {
         service: &ServiceName,
         environment: Option<&EnvironmentName>,
         release: &ReleaseId,
+        instances: &[InstanceId],
         limit: Duration,
     ) -> Result<InFlight, ClientError> {
         let until = Instant::now() + limit;
         loop {
-            let in_flight = self.count(service, environment, release, true).await?;
+            let in_flight = self.count(service, environment, release, instances, true).await?;
             if in_flight.is_drained() || Instant::now() >= until {
                 return Ok(in_flight);
             }

@@ -8,6 +8,7 @@
 //! Nothing here knows what a rollout is: a table says which release gets which share, and frames
 //! say what each release did with it.
 
+mod acme;
 mod client;
 mod frame;
 mod handoff;
@@ -21,6 +22,7 @@ mod status;
 mod table;
 pub mod worker;
 
+pub use acme::{Acme, AcmeConfig, AcmeError, AcmeEvent};
 pub use client::{ClientError, FrameStream, ProxyClient};
 pub use frame::{Cell, Frame, RequestRecord};
 pub use settings::{ConfigError, Limits, ProxyConfig, TlsFiles};

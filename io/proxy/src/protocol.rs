@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use trimtab_model::{EnvironmentName, ReleaseId, ServiceName, Timestamp};
+use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, ServiceName, Timestamp};
 
 use crate::{Cell, Counters, EndpointStatus, InFlight, RequestRecord, RoutingTable, TableError};
 
@@ -21,6 +21,16 @@ pub(crate) fn control_socket(dir: &Path) -> PathBuf {
 /// The holder's socket.
 pub(crate) fn holder_socket(dir: &Path) -> PathBuf {
     dir.join("holder.sock")
+}
+
+/// Where the answers to an ACME server's challenges lie.
+pub(crate) fn challenges_dir(dir: &Path) -> PathBuf {
+    dir.join("challenges")
+}
+
+/// Where certificates lie that came by themselves.
+pub(crate) fn certificates_dir(dir: &Path) -> PathBuf {
+    dir.join("certificates")
 }
 
 /// Where holder and worker log.
@@ -41,6 +51,9 @@ pub(crate) enum Request {
         #[serde(default)]
         environment: Option<EnvironmentName>,
         release: ReleaseId,
+        /// Only these instances; none means all.
+        #[serde(default)]
+        instances: Vec<InstanceId>,
         /// WebSockets and event streams are asked to end.
         #[serde(default)]
         drain: bool,
@@ -77,6 +90,8 @@ pub(crate) struct Batch {
     pub(crate) cells: Vec<Cell>,
     pub(crate) requests: Vec<RequestRecord>,
     pub(crate) in_flight: Vec<(Placement, u64)>,
+    #[serde(default)]
+    pub(crate) busy: Vec<(InstanceId, u64)>,
 }
 
 /// The worker's reply.

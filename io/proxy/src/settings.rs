@@ -18,12 +18,18 @@ pub struct ProxyConfig {
     pub arguments: Vec<String>,
     /// Where to listen for HTTP/1.1 and cleartext HTTP/2.
     pub listen: Vec<SocketAddr>,
-    /// Where to listen for HTTPS; needs `tls`.
+    /// Where to listen for HTTPS. Certificates are `tls`, `certificates`, and what ACME brought.
     #[serde(default)]
     pub listen_tls: Vec<SocketAddr>,
-    /// Certificate and key.
+    /// Certificate and key for whoever names no host, or one that no other certificate is for.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
+    /// More of them, each for the hosts that it names.
+    #[serde(default)]
+    pub certificates: Vec<TlsFiles>,
+    /// Certificates may come while it runs (see [`Acme`](crate::Acme)): it listens without one.
+    #[serde(default)]
+    pub awaits_certificates: bool,
     /// Serving threads, each with a runtime of its own; 0 means one per core.
     #[serde(default)]
     pub threads: usize,
@@ -45,6 +51,8 @@ impl ProxyConfig {
             listen,
             listen_tls: Vec::new(),
             tls: None,
+            certificates: Vec::new(),
+            awaits_certificates: false,
             threads: 0,
             trusted_peers: Vec::new(),
             limits: Limits::default(),
@@ -93,7 +101,8 @@ impl ProxyConfig {
         if self.listen.is_empty() && self.listen_tls.is_empty() {
             return invalid("it listens nowhere: give an address");
         }
-        if !self.listen_tls.is_empty() && self.tls.is_none() {
+        let has_some = self.tls.is_some() || !self.certificates.is_empty() || self.awaits_certificates;
+        if !self.listen_tls.is_empty() && !has_some {
             return invalid("HTTPS needs a certificate and a key");
         }
         self.trusted_peers().map(drop)

@@ -3,15 +3,20 @@
 mod accept;
 mod admit;
 mod assets;
+mod bridge;
+mod challenge;
 mod control;
+mod corked;
 mod courier;
 mod draw;
 mod endpoint;
 mod exchange;
+mod extended;
 mod forward;
 mod front_h1;
 mod front_h2;
 mod grpc;
+mod h2_guard;
 mod health;
 mod health_h2;
 mod lane;
@@ -22,9 +27,10 @@ mod operation;
 mod outgoing;
 mod page;
 mod pass_h2;
+mod pipe;
 mod pool;
-mod prefixed;
 mod relay;
+mod response_h1;
 mod routes;
 mod sample;
 mod spool;
@@ -34,6 +40,7 @@ mod trace;
 mod tunnel;
 mod upstream;
 mod upstream_h2;
+mod websocket;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -101,7 +108,7 @@ pub fn main(dir: &Path) -> Result<(), WorkerError> {
         return Err(WorkerError::Handoff(format!("{} sockets came", sockets.len())));
     }
     raise_descriptor_limit();
-    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+    let certificates = Certificates::load(&config)?;
     let lanes = start_lanes(&config, &handed, &sockets, certificates.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -144,6 +151,7 @@ fn start_lanes(
         connections_max: (config.limits.connections_max / count).max(1),
         place: LanePlace { number: 0, count },
         limiters: Limiters::default(),
+        challenges: crate::protocol::challenges_dir(&config.dir),
     };
     let tls_config = certificates.map(Certificates::config).transpose()?;
     let mut lanes = Vec::new();

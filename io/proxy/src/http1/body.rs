@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::Trailers;
+
 /// Longest line of chunk size with extensions.
 const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Most bytes of trailers after the last chunk.
@@ -50,6 +52,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
+    trailers: Trailers,
 }
 
 impl Decoder {
@@ -60,7 +63,15 @@ impl Decoder {
             BodyLength::Chunked => State::ChunkSize,
             BodyLength::UntilClose => State::UntilClose,
         };
-        Decoder { state }
+        Decoder {
+            state,
+            trailers: Trailers::default(),
+        }
+    }
+
+    /// The fields after the body, once it has ended.
+    pub(crate) fn take_trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.trailers)
     }
 
     pub(crate) fn is_end(&self) -> bool {
@@ -143,7 +154,7 @@ impl Decoder {
             return Err("a bare line feed in the chunked coding");
         }
         let line = &buffer[..end - 1];
-        if line.contains(&b'\r') || line.contains(&0) {
+        if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
             return Err("a control character in the chunked coding");
         }
         self.state = match self.state {
@@ -154,7 +165,10 @@ impl Decoder {
             State::ChunkEnd if line.is_empty() => State::ChunkSize,
             State::ChunkEnd => return Err("a chunk longer than its size"),
             State::Trailers(_) if line.is_empty() => State::End,
-            State::Trailers(seen) => State::Trailers((seen + end + 1).min(TRAILER_BYTES_MAX)),
+            State::Trailers(seen) => {
+                self.trailers.read_line(line)?;
+                State::Trailers((seen + end + 1).min(TRAILER_BYTES_MAX))
+            }
             other => other,
         };
         buffer.advance(end + 1);
@@ -197,8 +211,10 @@ pub(crate) fn encode_chunk(out: &mut BytesMut, piece: &[u8]) {
 }
 
 /// Appends the end of a chunked body.
-pub(crate) fn encode_last_chunk(out: &mut BytesMut) {
-    out.extend_from_slice(b"0\r\n\r\n");
+pub(crate) fn encode_last_chunk(out: &mut BytesMut, trailers: &Trailers) {
+    out.extend_from_slice(b"0\r\n");
+    trailers.write(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -251,6 +267,11 @@ mod tests {
             "5\r\nhello\n",
             "10000000000000000\r\n",
             "5;a\rb\r\nhello\r\n",
+            "5;a\x01b\r\nhello\r\n",
+            "0\r\n folded: 1\r\n\r\n",
+            "0\r\nx : 1\r\n\r\n",
+            "0\r\nx\r\n\r\n",
+            "0\r\nx: a\x00b\r\n\r\n",
             &format!("5;{}\r\n", "x".repeat(300)),
             &format!("0\r\n{}", "x".repeat(9_000)),
         ] {
@@ -270,7 +291,7 @@ mod tests {
         for piece in ["a".to_owned(), "b".repeat(16), "c".repeat(5_000)] {
             encode_chunk(&mut out, piece.as_bytes());
         }
-        encode_last_chunk(&mut out);
+        encode_last_chunk(&mut out, &Trailers::default());
         let text = String::from_utf8_lossy(&out).into_owned();
         assert!(text.starts_with("1\r\na\r\n10\r\nbb"));
         assert_eq!(

@@ -1,15 +1,19 @@
 //! A request's head: read strictly, told apart from its framing, ready to be passed on.
 
 mod framing;
+mod from_http;
+mod head;
 
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 
-use super::{BodyLength, is_hop_by_hop, parse_length, tokens};
+use super::{BodyLength, end_of_head, is_hop_by_hop, tokens};
 use crate::Limits;
 use framing::Framing;
+pub(crate) use from_http::request_from_http;
+pub(crate) use head::RequestHead;
 
 /// Room for headers on the stack; a configured limit above it counts as this.
 const HEADERS_MAX: usize = 128;
@@ -27,131 +31,13 @@ const fn bad(what: &'static str) -> HeadError {
     HeadError { status: 400, what }
 }
 
-/// What the proxy needs to know of a request, whichever protocol brought it.
-#[derive(Debug)]
-pub(crate) struct RequestHead {
-    /// The method.
-    pub(crate) method: Method,
-    /// Path and query, beginning with `/` (or `*`).
-    pub(crate) target: Bytes,
-    /// Host with port, as the client wrote it.
-    pub(crate) host: Bytes,
-    /// HTTP/1.0: no chunked answer.
-    pub(crate) is_http10: bool,
-    /// Whether the client wants its connection kept.
-    pub(crate) keep_alive: bool,
-    /// How the body ends.
-    pub(crate) body: BodyLength,
-    /// The protocol to upgrade to, if the client asks for one.
-    pub(crate) upgrade: Option<Bytes>,
-    /// Whether the client waits for `100 Continue`.
-    pub(crate) expects_continue: bool,
-    /// `traceparent`.
-    pub(crate) traceparent: Option<Bytes>,
-    /// `x-trimtab-preview`.
-    pub(crate) preview: Option<Bytes>,
-    /// `x-trimtab-preview-token`.
-    pub(crate) preview_token: Option<Bytes>,
-    /// `Forwarded`, all of them joined, however little it is worth.
-    pub(crate) forwarded: Option<Bytes>,
-    /// `X-Forwarded-For`, all of them joined, however little it is worth.
-    pub(crate) forwarded_for: Option<Bytes>,
-    /// `X-Forwarded-Proto`.
-    pub(crate) forwarded_proto: Option<Bytes>,
-    /// `X-Forwarded-Host`.
-    pub(crate) forwarded_host: Option<Bytes>,
-    /// Some cookie looks like a ticket of sticky arms.
-    pub(crate) has_arm_cookie: bool,
-    /// The headers to pass on, as lines.
-    pub(crate) headers: BytesMut,
-}
-
-impl RequestHead {
-    fn new(method: Method, target: Bytes) -> Self {
-        RequestHead {
-            method,
-            target,
-            host: Bytes::new(),
-            is_http10: false,
-            keep_alive: true,
-            body: BodyLength::Empty,
-            upgrade: None,
-            expects_continue: false,
-            traceparent: None,
-            preview: None,
-            preview_token: None,
-            forwarded: None,
-            forwarded_for: None,
-            forwarded_proto: None,
-            forwarded_host: None,
-            has_arm_cookie: false,
-            headers: BytesMut::new(),
-        }
-    }
-
-    /// The path without the query.
-    pub(crate) fn path(&self) -> &[u8] {
-        let end = memchr::memchr(b'?', &self.target).unwrap_or(self.target.len());
-        &self.target[..end]
-    }
-
-    /// Whether this is a protocol that the client offered to switch to.
-    pub(crate) fn offers(&self, protocol: Option<&Bytes>) -> bool {
-        let (Some(offered), Some(protocol)) = (&self.upgrade, protocol) else {
-            return false;
-        };
-        tokens(offered).any(|token| token.eq_ignore_ascii_case(protocol))
-    }
-
-    /// Whether sending it twice is the same as sending it once, and there is no body to lose.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.body == BodyLength::Empty && self.upgrade.is_none() && self.method.is_idempotent()
-    }
-
-    /// Keeps a header that the proxy itself reads instead of passing it on; false for others.
-    fn keep(&mut self, name: &[u8], value: impl FnOnce() -> Bytes) -> bool {
-        let slot = match name.len() {
-            6 if name.eq_ignore_ascii_case(b"cookie") => {
-                self.has_arm_cookie |= memchr::memmem::find(&value(), b"trimtab-arm-").is_some();
-                return false;
-            }
-            9 if name.eq_ignore_ascii_case(b"forwarded") => {
-                // Passed on with what the proxy adds, or not at all: it must not contradict
-                // X-Forwarded-*.
-                join(&mut self.forwarded, value());
-                return true;
-            }
-            11 if name.eq_ignore_ascii_case(b"traceparent") => &mut self.traceparent,
-            15 if name.eq_ignore_ascii_case(b"x-forwarded-for") => {
-                join(&mut self.forwarded_for, value());
-                return true;
-            }
-            16 if name.eq_ignore_ascii_case(b"x-forwarded-host") => &mut self.forwarded_host,
-            17 if name.eq_ignore_ascii_case(b"x-forwarded-proto") => &mut self.forwarded_proto,
-            17 if name.eq_ignore_ascii_case(b"x-trimtab-preview") => &mut self.preview,
-            23 if name.eq_ignore_ascii_case(b"x-trimtab-preview-token") => &mut self.preview_token,
-            _ => return false,
-        };
-        *slot = Some(value());
-        true
-    }
-}
-
-/// Adds to a list that came in several headers.
-fn join(list: &mut Option<Bytes>, value: Bytes) {
-    *list = Some(match list.take() {
-        Some(before) => Bytes::from([&before[..], b", ", &value[..]].concat()),
-        None => value,
-    });
-}
-
 /// Takes a complete head from the front of `input`; none while more must be read.
 pub(crate) fn read_request(input: &mut BytesMut, limits: &Limits) -> Result<Option<RequestHead>, HeadError> {
     // RFC 9112 §2.2: an empty line before the request line is ignored.
     if input.starts_with(b"\r\n") {
         input.advance(2);
     }
-    let Some(end) = end_of_head(input)? else {
+    let Some(end) = end_of_head(input).map_err(bad)? else {
         return if input.len() > limits.header_bytes_max {
             Err(too_large())
         } else {
@@ -170,21 +56,6 @@ const fn too_large() -> HeadError {
         status: 431,
         what: "the request's head is too large",
     }
-}
-
-/// Where the head ends, counting the empty line. Every line must end with CR LF.
-fn end_of_head(input: &[u8]) -> Result<Option<usize>, HeadError> {
-    let mut line_start = 0;
-    for end in memchr::memchr_iter(b'\n', input) {
-        if end == line_start || input[end - 1] != b'\r' {
-            return Err(bad("a line ends with a bare line feed"));
-        }
-        if end == line_start + 1 {
-            return Ok(Some(end + 1));
-        }
-        line_start = end + 1;
-    }
-    Ok(None)
 }
 
 fn parse(raw: &Bytes, headers_max: usize) -> Result<RequestHead, HeadError> {
@@ -224,6 +95,9 @@ fn parse(raw: &Bytes, headers_max: usize) -> Result<RequestHead, HeadError> {
 
 /// Path and query, and the authority of a target in absolute form.
 fn split_target(raw: &Bytes, method: &Method, path: &str) -> Result<(Bytes, Option<Bytes>), HeadError> {
+    if !path.is_ascii() || path.contains('#') {
+        return Err(bad("the request's target has characters that must be encoded"));
+    }
     if path.starts_with('/') || (path == "*" && method == Method::OPTIONS) {
         return Ok((raw.slice_ref(path.as_bytes()), None));
     }
@@ -241,6 +115,7 @@ fn split_target(raw: &Bytes, method: &Method, path: &str) -> Result<(Bytes, Opti
         return Err(bad("the request's target has no valid host"));
     }
     let target = match &rest[slash..] {
+        "" if method == Method::OPTIONS => Bytes::from_static(b"*"),
         "" => Bytes::from_static(b"/"),
         query if query.starts_with('?') => Bytes::from(format!("/{query}")),
         path => raw.slice_ref(path.as_bytes()),
@@ -248,11 +123,24 @@ fn split_target(raw: &Bytes, method: &Method, path: &str) -> Result<(Bytes, Opti
     Ok((target, Some(raw.slice_ref(authority))))
 }
 
+/// A name or address with or without a port (RFC 3986 §3.2), no user before it.
 fn is_host(host: &[u8]) -> bool {
-    let allowed = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'~' | b'%')
+    let name_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
+    let (name_fine, rest) = if host.first() == Some(&b'[') {
+        let Some(end) = memchr::memchr(b']', host) else {
+            return false;
+        };
+        let inside = std::str::from_utf8(&host[1..end]).unwrap_or_default();
+        (inside.parse::<std::net::Ipv6Addr>().is_ok(), &host[end + 1..])
+    } else {
+        let end = memchr::memchr(b':', host).unwrap_or(host.len());
+        (end > 0 && host[..end].iter().all(name_byte), &host[end..])
     };
-    !host.is_empty() && host.iter().all(allowed)
+    let port_fine = rest
+        .first()
+        .is_none_or(|colon| *colon == b':' && rest.len() <= 6 && rest[1..].iter().all(u8::is_ascii_digit));
+    name_fine && port_fine
 }
 
 fn read_headers(
@@ -331,65 +219,6 @@ fn is_nominated(headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
         .iter()
         .filter(|header| header.name.eq_ignore_ascii_case("connection"))
         .any(|header| tokens(header.value).any(|token| token.eq_ignore_ascii_case(name)))
-}
-
-/// The same from an HTTP/2 request, whose framing hyper has checked.
-pub(crate) fn request_from_http(
-    parts: &http::request::Parts,
-    has_body: bool,
-) -> Result<RequestHead, HeadError> {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    if !target.starts_with('/') && target != "*" {
-        return Err(bad("the request's target is no path"));
-    }
-    let mut head = RequestHead::new(parts.method.clone(), Bytes::copy_from_slice(target.as_bytes()));
-    let authority = parts
-        .uri
-        .authority()
-        .map(|authority| authority.as_str().as_bytes());
-    let mut hosts = parts
-        .headers
-        .get_all(http::header::HOST)
-        .iter()
-        .map(|host| host.as_bytes());
-    let named = hosts.next();
-    // RFC 9113 §8.3.1: the two must agree, or two readers would see two requests.
-    let contradicts = |host: &[u8]| authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host));
-    if hosts.next().is_some() || named.is_some_and(contradicts) {
-        return Err(bad("Host contradicts :authority, or there are two"));
-    }
-    let host = authority.or(named);
-    head.host = Bytes::copy_from_slice(host.filter(|host| is_host(host)).ok_or(bad("there is no host"))?);
-    let length = parts
-        .headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|value| parse_length(value.as_bytes()));
-    head.body = match length {
-        _ if !has_body => BodyLength::Empty,
-        Some(length) => BodyLength::Bytes(length),
-        None => BodyLength::Chunked,
-    };
-    let mut cookies = BytesMut::new();
-    for (name, value) in &parts.headers {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if is_read_here(name) || head.keep(name, || Bytes::copy_from_slice(value)) {
-            continue;
-        }
-        if name == b"cookie" {
-            // RFC 9113 §8.2.3: split cookie fields become one again in HTTP/1.1.
-            cookies.extend_from_slice(if cookies.is_empty() { b"cookie: " } else { b"; " });
-            cookies.extend_from_slice(value);
-            continue;
-        }
-        for part in [name, b": ", value, b"\r\n"] {
-            head.headers.extend_from_slice(part);
-        }
-    }
-    if !cookies.is_empty() {
-        head.headers.extend_from_slice(&cookies);
-        head.headers.extend_from_slice(b"\r\n");
-    }
-    Ok(head)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{BodyLength, is_hop_by_hop, parse_length, tokens};
+use super::{BodyLength, end_of_head, is_hop_by_hop, parse_length, tokens};
 
 /// Most headers in a response.
 const HEADERS_MAX: usize = 128;
@@ -28,6 +28,12 @@ pub(crate) struct ResponseHead {
     pub(crate) upgrade: Option<Bytes>,
     /// `text/event-stream`: counted when its head comes, for it may never end.
     pub(crate) is_event_stream: bool,
+    /// There is a `Date`.
+    pub(crate) has_date: bool,
+    /// `Connection` says that the protocol is switched.
+    pub(crate) says_upgrade: bool,
+    /// `Trailer`: the fields that the instance says it will send after the body.
+    pub(crate) trailer: Option<Bytes>,
     /// The headers to pass on: name and value.
     pub(crate) headers: Vec<(Bytes, Bytes)>,
 }
@@ -38,14 +44,16 @@ pub(crate) fn read_response(
     input: &mut BytesMut,
     head_only: bool,
 ) -> Result<Option<ResponseHead>, &'static str> {
-    let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
+    let Some(end) =
+        end_of_head(input).map_err(|_| "a line of the response's head ends with a bare line feed")?
+    else {
         return if input.len() > HEAD_BYTES_MAX {
             Err("the response's head is too large")
         } else {
             Ok(None)
         };
     };
-    let raw = input.split_to(end + 4).freeze();
+    let raw = input.split_to(end).freeze();
     let mut space = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
@@ -66,6 +74,9 @@ pub(crate) fn read_response(
         keep_alive: version == 1,
         upgrade: None,
         is_event_stream: false,
+        has_date: false,
+        says_upgrade: false,
+        trailer: None,
         headers: Vec::with_capacity(response.headers.len()),
     };
     let chunked = read_headers(&raw, response.headers, &mut head)?;
@@ -91,11 +102,15 @@ fn read_headers(
     for header in headers {
         let (name, value) = (header.name.as_bytes(), header.value);
         match name.len() {
+            4 if name.eq_ignore_ascii_case(b"date") => head.has_date = true,
+            7 if name.eq_ignore_ascii_case(b"trailer") => head.trailer = Some(raw.slice_ref(value)),
             7 if name.eq_ignore_ascii_case(b"upgrade") => head.upgrade = Some(raw.slice_ref(value)),
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for token in tokens(value) {
                     if token.eq_ignore_ascii_case(b"close") {
                         head.keep_alive = false;
+                    } else if token.eq_ignore_ascii_case(b"upgrade") {
+                        head.says_upgrade = true;
                     } else if !token.eq_ignore_ascii_case(b"keep-alive") {
                         nominated.push(token);
                     }

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use super::corked::Corked;
 use super::lane::{Lane, OpenConnection};
 use super::{front_h1, front_h2};
 use crate::http1::RequestHead;
@@ -113,7 +115,7 @@ async fn serve_tls(
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                front_h2::serve(&lane, stream, &peer).await;
+                front_h2::serve(&lane, Corked::new(BytesMut::new(), stream), &peer).await;
             } else {
                 front_h1::serve(&lane, stream, &peer).await;
             }

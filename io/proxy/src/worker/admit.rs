@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::Method;
+
 use super::accept::Peer;
+use super::challenge;
 use super::draw;
 use super::exchange::{Exchange, Refusal};
 use super::forward::Client;
@@ -30,11 +33,27 @@ pub(super) async fn admit(
     head: &RequestHead,
     client: &mut impl Client,
 ) -> Result<Exchange, Turned> {
+    if head.max_forwards == Some(0) {
+        return Err(Turned::Away(last_forward(head)));
+    }
+    if let Some(page) = challenge::answer(lane, head).await {
+        return Err(Turned::Away(page));
+    }
     let route = find(lane, head)?;
     if !route.has_gate() {
         return begin(lane, route, head);
     }
     pass_gate(lane, peer, head, client, route).await
+}
+
+/// The answer to a TRACE or OPTIONS that was to go no further (RFC 9110 §7.6.2). What came is not given
+/// back: cookies would be readable to scripts.
+fn last_forward(head: &RequestHead) -> Page {
+    let status = if head.method == Method::OPTIONS { 200 } else { 405 };
+    Page {
+        also: &[("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
+        ..Page::text(status, "the proxy is as far as this was to go")
+    }
 }
 
 fn find(lane: &Lane, head: &RequestHead) -> Result<Rc<RouteState>, Turned> {

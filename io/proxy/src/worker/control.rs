@@ -7,6 +7,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::lane::Ended;
 use super::lead::{ApplyError, Lead};
 use crate::handoff::{self, Handed};
 use crate::protocol::{self, Reply, Request};
@@ -75,13 +76,20 @@ async fn reply_to(lead: &Lead, request: Request) -> Reply {
             service,
             environment,
             release,
+            instances,
             drain,
         } => {
+            let meant = Ended {
+                service,
+                environment,
+                release,
+                instances,
+            };
             if drain {
-                lead.end_streams(&service, environment.as_ref(), &release);
+                lead.end_streams(&meant);
             }
             Reply::InFlight {
-                in_flight: lead.in_flight(&service, environment.as_ref(), &release).await,
+                in_flight: lead.in_flight(&meant).await,
             }
         }
         Request::Status => Reply::Status {

@@ -1,9 +1,11 @@
 //! An instance as one lane knows it: its connections, its load, and how far it is trusted.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::upstream_h2::Channels;
 use crate::http1::Wire;
@@ -35,6 +37,10 @@ pub(super) struct EndpointState {
     failures: Cell<u32>,
     ejections: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
+    /// No table in force names it.
+    left: Cell<bool>,
+    /// Changes when streams that could go on for ever are to end.
+    ending: watch::Sender<()>,
 }
 
 impl EndpointState {
@@ -49,7 +55,36 @@ impl EndpointState {
             failures: Cell::new(0),
             ejections: Cell::new(0),
             ejected_until: Cell::new(None),
+            left: Cell::new(false),
+            ending: watch::Sender::new(()),
         }
+    }
+
+    /// No table names it any more: what is under way to it ends, and nothing new begins.
+    pub(super) fn leave(&self) {
+        self.left.set(true);
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Whether no table names it any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.get()
+    }
+
+    /// Ready when a stream that begins now is to end.
+    pub(super) fn ending(&self) -> impl Future<Output = ()> + use<> {
+        let mut ending = self.ending.subscribe();
+        async move {
+            if ending.changed().await.is_err() {
+                // Nobody can ask any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks such streams to end.
+    pub(super) fn end_streams(&self) {
+        self.ending.send_replace(());
     }
 
     /// A connection that was idle, the latest first.
@@ -60,7 +95,7 @@ impl EndpointState {
     /// Keeps a connection for the next request.
     pub(super) fn keep_idle(&self, wire: Wire<TcpStream>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
+        if idle.len() < IDLE_MAX && !self.left.get() {
             idle.push((Instant::now(), wire));
         }
     }

@@ -204,12 +204,21 @@ impl Exchange {
         draw::set_cookie(&self.route, self.cookie?, is_tls)
     }
 
-    /// Ready when a stream that could go on for ever is to end: its release or the worker drains.
+    /// Ready when a stream that could go on for ever is to end: its release, its instance or the worker
+    /// drains.
     pub(super) fn ending(&self) -> Ending {
         let (release, mut worker) = (self.pool.load.ending(), self.lane.draining());
+        let instance = self.instance.as_ref().map(|instance| instance.ending());
         Box::pin(async move {
+            let instance = async {
+                match instance {
+                    Some(ending) => ending.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = release => {}
+                () = instance => {}
                 _drain = worker.wait_for(|draining| *draining) => {}
             }
         })

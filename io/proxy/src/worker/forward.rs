@@ -32,6 +32,9 @@ const UPLOAD_BYTES_PER_S_MIN: u64 = 256;
 pub(super) trait Client: BodySource {
     /// Ready when the client has left.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Hears an interim answer (1xx), which it may pass on.
+    fn inform(&mut self, _: &ResponseHead) {}
 }
 
 /// A client without a body that never leaves: for copies.
@@ -299,38 +302,49 @@ async fn heads(
     deadline: &mut Deadline,
 ) -> Result<ResponseHead, Stop> {
     std::future::poll_fn(|cx| {
-        let is_uploading = upload.has_body() && !upload.is_done();
-        match upload.poll(cx, client, &mut upstream.wire) {
-            Poll::Ready(Err(UploadError::ClientGone)) => {
+        loop {
+            let is_uploading = upload.has_body() && !upload.is_done();
+            match upload.poll(cx, client, &mut upstream.wire) {
+                Poll::Ready(Err(UploadError::ClientGone)) => {
+                    return Poll::Ready(Err(Stop::Failure(Failure::ClientGone)));
+                }
+                Poll::Ready(Err(UploadError::Malformed)) => {
+                    return Poll::Ready(Err(Stop::Failure(Failure::Status(400, "malformed_body"))));
+                }
+                Poll::Ready(Err(UploadError::TooLarge)) => {
+                    return Poll::Ready(Err(Stop::Failure(Failure::Status(413, "body_too_large"))));
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            if is_uploading && !pace.follow(upload, deadline) {
+                return Poll::Ready(Err(Stop::Failure(Failure::Status(408, "upload_too_slow"))));
+            }
+            let mut informed = false;
+            let inform = &mut |head: &ResponseHead| {
+                informed = true;
+                client.inform(head);
+            };
+            if let Poll::Ready(head) = upstream.poll_head(cx, head_only, inform) {
+                return Poll::Ready(head.map_err(Stop::Instance));
+            }
+            if informed {
+                // It may be what the client waits for before it sends its body.
+                continue;
+            }
+            if upload.is_done() && client.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Stop::Failure(Failure::ClientGone)));
             }
-            Poll::Ready(Err(UploadError::Malformed)) => {
-                return Poll::Ready(Err(Stop::Failure(Failure::Status(400, "malformed_body"))));
-            }
-            Poll::Ready(Err(UploadError::TooLarge)) => {
-                return Poll::Ready(Err(Stop::Failure(Failure::Status(413, "body_too_large"))));
-            }
-            Poll::Ready(Ok(())) | Poll::Pending => {}
+            return deadline.poll(cx).map(|()| {
+                // With nothing left to pass on, it is the client who is waited for.
+                let client_stalls = !upload.is_done() && upstream.wire.output.is_empty();
+                let failure = if client_stalls {
+                    Failure::Status(408, "upload_stalled")
+                } else {
+                    Failure::Status(504, "timeout")
+                };
+                Err(Stop::Failure(failure))
+            });
         }
-        if is_uploading && !pace.follow(upload, deadline) {
-            return Poll::Ready(Err(Stop::Failure(Failure::Status(408, "upload_too_slow"))));
-        }
-        if let Poll::Ready(head) = upstream.poll_head(cx, head_only) {
-            return Poll::Ready(head.map_err(Stop::Instance));
-        }
-        if upload.is_done() && client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Stop::Failure(Failure::ClientGone)));
-        }
-        deadline.poll(cx).map(|()| {
-            // With nothing left to pass on, it is the client who is waited for.
-            let client_stalls = !upload.is_done() && upstream.wire.output.is_empty();
-            let failure = if client_stalls {
-                Failure::Status(408, "upload_stalled")
-            } else {
-                Failure::Status(504, "timeout")
-            };
-            Err(Stop::Failure(failure))
-        })
     })
     .await
 }

@@ -1,26 +1,32 @@
 //! HTTP/1.1 toward clients.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::accept::Peer;
 use super::admit::{Turned, admit};
+use super::bridge::{self, Bridged};
+use super::corked::Corked;
 use super::exchange::Exchange;
 use super::forward::{Answer, Client, Failure, fetch};
 use super::lane::Lane;
 use super::page::Page;
-use super::prefixed::Prefixed;
 use super::relay::{self, Relayed};
+use super::response_h1::{write_interim, write_response, write_upgrade};
+use super::tunnel::{self, WebSocket};
 use super::upstream::{BodySource, UploadError};
-use super::{front_h2, mirror, tunnel};
+use super::websocket::{self, Offer, Refused};
+use super::{front_h2, mirror};
 use crate::Protocol;
 use crate::http1::{
-    BodyLength, Deadline, Decoded, Decoder, HeadError, RequestHead, ResponseHead, Wire, read_request,
+    BodyLength, Deadline, Decoded, Decoder, HeadError, RequestHead, ResponseHead, Trailers, Wire,
+    read_request,
 };
 
 /// First bytes of a client that speaks HTTP/2 without asking (RFC 9113 §3.4).
@@ -30,6 +36,8 @@ const READ_AHEAD_MAX: usize = 64 * 1024;
 /// What a client may still send after the last answer, so that it can read it.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 const LINGER_FOR: Duration = Duration::from_secs(1);
+/// A client that expects `100 Continue` is told so after this, if the instance says nothing.
+const CONTINUE_PAUSE: Duration = Duration::from_millis(250);
 
 /// A stream to a client.
 pub(super) trait ClientIo: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -39,23 +47,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ClientIo for S {}
 pub(super) struct H1Client<'a, S> {
     pub(super) wire: &'a mut Wire<S>,
     decoder: Decoder,
-    /// The client waits for `100 Continue` before it sends the body.
-    awaits_continue: bool,
+    /// Until then the client waits for `100 Continue` before it sends the body.
+    awaits_continue: Option<Pin<Box<Sleep>>>,
+    is_http10: bool,
+}
+
+impl<'a, S: ClientIo> H1Client<'a, S> {
+    fn new(wire: &'a mut Wire<S>, head: &RequestHead, decoder: Decoder) -> Self {
+        H1Client {
+            wire,
+            decoder,
+            awaits_continue: None,
+            is_http10: head.is_http10,
+        }
+    }
+
+    /// Tells the client to send its body, if it waits for that, when the instance says so or after
+    /// `pause`: many say nothing.
+    fn waiting(mut self, head: &RequestHead, pause: Duration) -> Self {
+        let waits = head.expects_continue && head.body != BodyLength::Empty && !head.is_http10;
+        self.awaits_continue = waits.then(|| Box::pin(tokio::time::sleep(pause)));
+        self
+    }
+
+    fn let_continue(&mut self) {
+        if self.awaits_continue.take().is_some() {
+            self.wire
+                .output
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
 }
 
 impl<S: ClientIo> BodySource for H1Client<'_, S> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         loop {
             match self.decoder.decode(&mut self.wire.input) {
-                Decoded::Piece(piece) => return Poll::Ready(Some(Ok(piece))),
+                Decoded::Piece(piece) => {
+                    // It sends without having been told.
+                    self.awaits_continue = None;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
                 Decoded::End => return Poll::Ready(None),
                 Decoded::Malformed(_) => return Poll::Ready(Some(Err(UploadError::Malformed))),
                 Decoded::More => {}
             }
-            if std::mem::take(&mut self.awaits_continue) {
-                self.wire
-                    .output
-                    .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            if let Some(pause) = &mut self.awaits_continue
+                && pause.as_mut().poll(cx).is_ready()
+            {
+                self.let_continue();
             }
             if !self.wire.output.is_empty() && matches!(self.wire.poll_flush(cx), Poll::Ready(Err(_))) {
                 return Poll::Ready(Some(Err(UploadError::ClientGone)));
@@ -66,10 +106,25 @@ impl<S: ClientIo> BodySource for H1Client<'_, S> {
             }
         }
     }
+
+    fn take_trailers(&mut self) -> Trailers {
+        self.decoder.take_trailers()
+    }
 }
 
 impl<S: ClientIo> Client for H1Client<'_, S> {
+    fn inform(&mut self, head: &ResponseHead) {
+        match head.status {
+            100 => self.let_continue(),
+            _ if self.is_http10 => {}
+            _ => write_interim(&mut self.wire.output, head),
+        }
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.wire.output.is_empty() && matches!(self.wire.poll_flush(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
         while self.decoder.is_end() && self.wire.input.len() < READ_AHEAD_MAX {
             match ready!(self.wire.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
@@ -117,7 +172,7 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
             Next::Head(head) => connection.serve_request(*head).await,
             Next::Http2 => {
                 let Wire { io, input, .. } = connection.wire;
-                return front_h2::serve(lane, Prefixed::new(input.freeze(), io), peer).await;
+                return front_h2::serve(lane, Corked::new(input, io), peer).await;
             }
             Next::Refuse(error) => {
                 lane.counters.borrow_mut().refused += 1;
@@ -133,6 +188,27 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
             After::Linger => return connection.linger().await,
             After::Close => return,
         }
+    }
+}
+
+fn after(relayed: Relayed, keep: bool) -> After {
+    match relayed {
+        Relayed::Complete if keep => After::Keep,
+        Relayed::Complete | Relayed::CompleteEarly => After::Linger,
+        Relayed::ClientGone | Relayed::Broken(_) => After::Close,
+    }
+}
+
+fn refused_handshake(refused: Refused) -> Page {
+    match refused {
+        Refused::Malformed(what) => Page::text(400, what),
+        Refused::Version => Page {
+            also: &[
+                ("upgrade", websocket::PROTOCOL),
+                ("sec-websocket-version", websocket::VERSION),
+            ],
+            ..Page::text(426, "the WebSocket version is 13")
+        },
     }
 }
 
@@ -180,11 +256,16 @@ impl<S: ClientIo> Connection<'_, S> {
     }
 
     async fn serve_request(&mut self, head: RequestHead) -> After {
-        let mut client = H1Client {
-            wire: &mut self.wire,
-            decoder: Decoder::new(head.body),
-            awaits_continue: head.expects_continue,
+        let offer = match Offer::read(&head) {
+            Ok(offer) => offer,
+            Err(refused) => {
+                self.lane.counters.borrow_mut().refused += 1;
+                let unread = head.body != BodyLength::Empty;
+                return self.answer_to(&head, refused_handshake(refused), unread).await;
+            }
         };
+        let mut client =
+            H1Client::new(&mut self.wire, &head, Decoder::new(head.body)).waiting(&head, CONTINUE_PAUSE);
         let mut exchange = match admit(self.lane, self.peer, &head, &mut client).await {
             Ok(exchange) => exchange,
             Err(Turned::Away(page)) => {
@@ -193,17 +274,19 @@ impl<S: ClientIo> Connection<'_, S> {
             }
             Err(Turned::Gone) => return After::Close,
         };
-        if exchange.pool.protocol != Protocol::Http1 {
-            // Nothing that the release could be blamed for.
-            exchange.forget();
-            let page = Page::text(505, "this service speaks HTTP/2 only");
-            return self.answer_to(&head, page, head.body != BodyLength::Empty).await;
-        }
         let limit = exchange.body_bytes_max();
         if matches!(head.body, BodyLength::Bytes(length) if length > limit) {
             return self.fail(exchange, &head, 413, "body_too_large", true).await;
         }
         mirror::copy(self.lane, self.peer, &exchange, &head);
+        if exchange.pool.protocol != Protocol::Http1 {
+            if offer.is_some() {
+                exchange.forget();
+                let page = Page::text(501, "no_websocket_over_http2");
+                return self.answer_to(&head, page, false).await;
+            }
+            return self.bridge(head, exchange).await;
+        }
         match fetch(
             self.lane,
             self.peer,
@@ -215,10 +298,14 @@ impl<S: ClientIo> Connection<'_, S> {
         .await
         {
             Ok(answer) if answer.head.status == 101 => {
-                if head.offers(answer.head.upgrade.as_ref()) {
-                    self.tunnel(answer, exchange).await
-                } else {
-                    self.fail(exchange, &head, 502, "unasked_upgrade", false).await
+                let is_fine = match offer {
+                    _ if !head.offers(answer.head.upgrade.as_ref()) => Err("unasked_upgrade"),
+                    Some(offer) => offer.check(&answer.head),
+                    None => Ok(()),
+                };
+                match is_fine {
+                    Ok(()) => self.tunnel(answer, exchange).await,
+                    Err(failure) => self.fail(exchange, &head, 502, failure, false).await,
                 }
             }
             Ok(answer) => {
@@ -229,6 +316,28 @@ impl<S: ClientIo> Connection<'_, S> {
             Err(Failure::Status(status, failure)) => {
                 let unread = !client.decoder.is_end();
                 self.fail(exchange, &head, status, failure, unread).await
+            }
+        }
+    }
+
+    /// The same toward an instance that speaks HTTP/2.
+    async fn bridge(&mut self, head: RequestHead, exchange: Exchange) -> After {
+        let mut client =
+            H1Client::new(&mut self.wire, &head, Decoder::new(head.body)).waiting(&head, Duration::ZERO);
+        let bridged = bridge::run(
+            self.lane,
+            self.peer,
+            &mut client,
+            &head,
+            exchange,
+            &mut self.deadline,
+        );
+        match bridged.await {
+            Bridged::Answered { relayed, keep } => after(relayed, keep),
+            Bridged::Failed(Failure::ClientGone, _) => After::Close,
+            Bridged::Failed(Failure::Status(status, failure), exchange) => {
+                let unread = !client.decoder.is_end();
+                self.fail(*exchange, &head, status, failure, unread).await
             }
         }
     }
@@ -251,7 +360,7 @@ impl<S: ClientIo> Connection<'_, S> {
             &mut self.wire.output,
             &answer.head,
             &head,
-            cookie,
+            (cookie, &self.lane.date()),
             keep,
             until_close,
         );
@@ -260,53 +369,25 @@ impl<S: ClientIo> Connection<'_, S> {
         if is_events {
             exchange.count();
         }
-        let mut client = H1Client {
-            wire: &mut self.wire,
-            decoder,
-            awaits_continue: false,
-        };
+        let mut client = H1Client::new(&mut self.wire, &head, decoder);
         let ending = is_events.then(|| exchange.ending());
         let stall = exchange.route.stall;
-        match relay::run(
-            &mut client,
-            answer,
-            !head.is_http10,
-            stall,
-            &mut self.deadline,
-            ending,
-        )
-        .await
-        {
-            Relayed::Complete if keep => After::Keep,
-            Relayed::Complete | Relayed::CompleteEarly => After::Linger,
-            Relayed::ClientGone => After::Close,
-            Relayed::Broken(failure) => {
-                exchange.fail(failure);
-                After::Close
-            }
+        let relayed = relay::run(&mut client, answer, &head, stall, &mut self.deadline, ending).await;
+        if let Relayed::Broken(failure) = relayed {
+            exchange.fail(failure);
         }
+        after(relayed, keep)
     }
 
     async fn tunnel(&mut self, answer: Answer, mut exchange: Exchange) -> After {
-        let out = &mut self.wire.output;
-        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
-        if let Some(upgrade) = &answer.head.upgrade {
-            put_header(out, b"upgrade", upgrade);
-        }
-        for (name, value) in &answer.head.headers {
-            put_header(out, name, value);
-        }
-        if let Some(cookie) = exchange.set_cookie(self.peer.is_tls) {
-            put_header(out, b"set-cookie", cookie.as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
+        let cookie = exchange.set_cookie(self.peer.is_tls);
+        write_upgrade(&mut self.wire.output, &answer.head, cookie);
         exchange.set_status(101);
         exchange.count();
-        let is_websocket = (answer.head.upgrade.as_ref())
-            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        let websocket = WebSocket::of(&answer.head);
         let grace = Duration::from_millis(self.lane.config.limits.tunnel_grace_ms);
         let ending = exchange.ending();
-        tunnel::run(&mut self.wire, answer.upstream.wire, is_websocket, ending, grace).await;
+        tunnel::run(&mut self.wire, answer.upstream.wire, websocket, ending, grace).await;
         drop(exchange);
         After::Close
     }
@@ -340,7 +421,7 @@ impl<S: ClientIo> Connection<'_, S> {
 
     /// Writes an answer of the proxy's own.
     async fn answer(&mut self, page: &Page, head_only: bool, close: bool) {
-        page.write(&mut self.wire.output, head_only, close);
+        page.write(&mut self.wire.output, &self.lane.date(), head_only, close);
         // A client that left reads no answer; the next read notices.
         let _gone = self.wire.flush().await;
     }
@@ -364,47 +445,4 @@ impl<S: ClientIo> Connection<'_, S> {
         // Whoever sends for longer is cut off.
         let _late = tokio::time::timeout(LINGER_FOR, drain).await;
     }
-}
-
-fn put_header(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
-}
-
-fn write_response(
-    out: &mut BytesMut,
-    answer: &ResponseHead,
-    request: &RequestHead,
-    cookie: Option<String>,
-    keep: bool,
-    until_close: bool,
-) {
-    use std::fmt::Write;
-    out.reserve(1024);
-    // Writing to a buffer that grows cannot fail.
-    let _infallible = write!(out, "HTTP/1.1 {} ", answer.status);
-    out.extend_from_slice(&answer.reason);
-    out.extend_from_slice(b"\r\n");
-    for (name, value) in &answer.headers {
-        put_header(out, name, value);
-    }
-    if let Some(cookie) = cookie {
-        put_header(out, b"set-cookie", cookie.as_bytes());
-    }
-    match (answer.body, answer.length) {
-        (BodyLength::Chunked | BodyLength::UntilClose, _) if !until_close => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        }
-        (_, Some(length)) if answer.status != 204 => {
-            let _infallible = write!(out, "content-length: {length}\r\n");
-        }
-        _ => {}
-    }
-    if !keep {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if request.is_http10 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
 }

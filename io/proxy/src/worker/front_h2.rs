@@ -8,16 +8,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::accept::Peer;
 use super::admit::{Turned, admit};
+use super::corked::Corked;
 use super::exchange::{Ending, Exchange};
 use super::forward::{Answer, Client, Failure, fetch};
 use super::front_h1::ClientIo;
@@ -26,16 +29,15 @@ use super::page::Page;
 use super::pass_h2::{self, PassedBody};
 use super::relay::STALL_TIMEOUT_EVENTS;
 use super::upstream::{BodySource, Upload, UploadError, Upstream};
-use super::upstream_h2::LocalExecutor;
-use super::{grpc, mirror};
-use crate::Protocol;
-use crate::http1::{BodyLength, Deadline, Decoded, Decoder, RequestHead, request_from_http};
+use super::upstream_h2::{ClientBody, LocalExecutor};
+use super::{extended, grpc, mirror};
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, RequestHead, Trailers, request_from_http};
 
 /// A silent connection is asked for a sign of life after this, and closed after as long again.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Serves a connection until it ends; a drain lets open streams finish.
-pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
+pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: Corked<S>, peer: &Peer) {
     let limits = &lane.config.limits;
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -45,37 +47,61 @@ pub(super) async fn serve<S: ClientIo>(lane: &Rc<Lane>, io: S, peer: &Peer) {
         .max_local_error_reset_streams(limits.h2_resets_max)
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_INTERVAL);
+        .keep_alive_timeout(PING_INTERVAL)
+        .enable_connect_protocol();
     let service = service_fn(|request| {
         let (lane, peer) = (Rc::clone(lane), peer.clone());
         async move { Ok::<_, Infallible>(handle(&lane, &peer, request).await) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io.clone()), service));
     let mut draining = lane.draining();
-    // A connection's error is the client's affair; its requests are counted one by one.
-    tokio::select! {
-        _over = connection.as_mut() => return,
-        _drain = draining.wait_for(|draining| *draining) => connection.as_mut().graceful_shutdown(),
+    let mut drain = pin!(draining.wait_for(|draining| *draining));
+    let mut is_draining = false;
+    std::future::poll_fn(|cx| {
+        if !is_draining && drain.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        // A connection's error is the client's affair; its requests are counted one by one.
+        let over = connection.as_mut().poll(cx).map(drop);
+        match io.poll_uncork(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) if io.is_broken() => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => over,
+        }
+    })
+    .await;
+    if io.is_broken() {
+        // Closing at once would reset the connection under what the client is still sending, and with it
+        // the word of why.
+        io.linger().await;
     }
-    let _over = connection.await;
 }
 
 /// The client's side of a stream.
-struct H2Client(Incoming);
+struct H2Client {
+    body: Incoming,
+    trailers: Trailers,
+}
 
 impl BodySource for H2Client {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         loop {
-            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return Poll::Ready(Some(Err(UploadError::ClientGone))),
-                Some(Ok(frame)) => {
-                    if let Ok(piece) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(piece)));
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => return Poll::Ready(Some(Ok(piece))),
+                    Err(frame) => {
+                        self.trailers = frame.trailers_ref().map(Trailers::from_http).unwrap_or_default();
                     }
-                }
+                },
             }
         }
+    }
+
+    fn take_trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.trailers)
     }
 }
 
@@ -98,16 +124,28 @@ async fn handle(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
     response
 }
 
-async fn answer(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Response<H2Body> {
+async fn answer(lane: &Rc<Lane>, peer: &Peer, mut request: Request<Incoming>) -> Response<H2Body> {
+    let is_connect = request.method() == Method::CONNECT;
+    let on_upgrade = is_connect.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let head = match request_from_http(&parts, !body.is_end_stream()) {
-        Ok(head) => head,
-        Err(error) => {
+    let head = request_from_http(&parts, !is_connect && !body.is_end_stream());
+    let head = head.map_err(|error| Page::text(error.status, error.what));
+    let offered = head.and_then(|mut head| {
+        let protocol = parts.extensions.get::<Protocol>();
+        let offer = is_connect.then(|| extended::translate(lane, &mut head, protocol));
+        Ok((head, offer.transpose()?))
+    });
+    let (head, offer) = match offered {
+        Ok(offered) => offered,
+        Err(page) => {
             lane.counters.borrow_mut().refused += 1;
-            return own_answer(Page::text(error.status, error.what));
+            return own_answer(page);
         }
     };
-    let mut client = H2Client(body);
+    let mut client = H2Client {
+        body,
+        trailers: Trailers::default(),
+    };
     let mut exchange = match admit(lane, peer, &head, &mut client).await {
         Ok(exchange) => exchange,
         Err(Turned::Away(page)) => return own_answer(page),
@@ -120,27 +158,62 @@ async fn answer(lane: &Rc<Lane>, peer: &Peer, request: Request<Incoming>) -> Res
         return own_answer(Page::text(413, "body_too_large"));
     }
     mirror::copy(lane, peer, &exchange, &head);
-    if exchange.pool.protocol != Protocol::Http1 {
-        return pass(lane, peer, &head, exchange, client.0).await;
+    if exchange.pool.protocol != crate::Protocol::Http1 {
+        if offer.is_some() {
+            exchange.forget();
+            return own_answer(Page::text(501, "no_websocket_over_http2"));
+        }
+        return pass(lane, peer, &head, exchange, client.body).await;
     }
     let mut deadline = Deadline::new(Instant::from_std(exchange.started()) + exchange.route.timeout);
-    let (status, failure) = match fetch(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
-        Ok(answer) if answer.head.status == 101 => (502, "unasked_upgrade"),
-        Ok(answer) => {
-            exchange.set_status(answer.head.status);
-            if answer.head.is_event_stream {
-                exchange.count();
-            }
-            let cookie = exchange.set_cookie(peer.is_tls);
-            let mut response = respond(answer, client, exchange, deadline);
-            put_cookie(&mut response, cookie);
-            return response;
-        }
-        Err(Failure::Status(status, failure)) => (status, failure),
+    let answer = match fetch(lane, peer, &head, &mut exchange, &mut client, &mut deadline).await {
+        Ok(answer) => answer,
+        Err(Failure::Status(status, failure)) => return failed(peer, exchange, status, failure),
         // hyper sends this nowhere.
         Err(Failure::ClientGone) => return own_answer(Page::text(400, "client_gone")),
     };
-    failed(peer, exchange, status, failure)
+    let cookie = exchange.set_cookie(peer.is_tls);
+    let mut response = match (answer.head.status, offer, on_upgrade) {
+        (101, Some(offer), Some(on_upgrade)) => match offer.check(&answer.head) {
+            Ok(()) => tunnel(lane, on_upgrade, answer, exchange),
+            Err(failure) => return failed(peer, exchange, 502, failure),
+        },
+        (101, ..) => return failed(peer, exchange, 502, "unasked_upgrade"),
+        // For a CONNECT any 2xx would mean that the tunnel is there.
+        (200..300, Some(_), _) => return failed(peer, exchange, 502, "no_websocket"),
+        (status, ..) => {
+            exchange.set_status(status);
+            if answer.head.is_event_stream {
+                exchange.count();
+            }
+            respond(answer, client, exchange, deadline)
+        }
+    };
+    put_cookie(&mut response, cookie);
+    response
+}
+
+/// Answers an extended CONNECT whose instance has switched.
+fn tunnel(lane: &Rc<Lane>, on_upgrade: OnUpgrade, answer: Answer, exchange: Exchange) -> Response<H2Body> {
+    let mut response = Response::new(H2Body::Own(None));
+    let headers = answer.head.headers.iter();
+    put_headers(
+        &mut response,
+        headers.filter(|(name, _)| !name.eq_ignore_ascii_case(b"sec-websocket-accept")),
+    );
+    extended::carry(lane, on_upgrade, answer, exchange);
+    response
+}
+
+fn put_headers<'a>(response: &mut Response<H2Body>, headers: impl Iterator<Item = &'a (Bytes, Bytes)>) {
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(value.clone()),
+        ) {
+            response.headers_mut().append(name, value);
+        }
+    }
 }
 
 /// The same toward an instance that speaks HTTP/2.
@@ -151,7 +224,7 @@ async fn pass(
     mut exchange: Exchange,
     body: Incoming,
 ) -> Response<H2Body> {
-    match pass_h2::fetch(lane, peer, head, &mut exchange, body).await {
+    match pass_h2::fetch(lane, peer, head, &mut exchange, ClientBody::Incoming(body)).await {
         Ok(answer) => {
             let cookie = exchange.set_cookie(peer.is_tls);
             let response = pass_h2::respond(answer, exchange);
@@ -193,6 +266,9 @@ fn own_answer(page: Page) -> Response<H2Body> {
     if let Some(seconds) = page.retry_after_s {
         headers.insert(http::header::RETRY_AFTER, seconds.into());
     }
+    for (name, value) in page.also {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
     put_cookie(&mut response, page.cookie);
     response
 }
@@ -224,13 +300,12 @@ fn respond(answer: Answer, client: H2Client, exchange: Exchange, mut deadline: D
     body.release_when_done();
     let mut response = Response::new(H2Body::Relay(Box::new(body)));
     *response.status_mut() = status;
-    for (name, value) in head.headers {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(&name),
-            HeaderValue::from_maybe_shared(value),
-        ) {
-            response.headers_mut().append(name, value);
-        }
+    put_headers(&mut response, head.headers.iter());
+    if let Some(trailer) = head
+        .trailer
+        .and_then(|trailer| HeaderValue::from_maybe_shared(trailer).ok())
+    {
+        response.headers_mut().insert(http::header::TRAILER, trailer);
     }
     if let Some(length) = head.length {
         response
@@ -262,7 +337,7 @@ struct RelayBody {
 }
 
 impl RelayBody {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Some(ending) = &mut self.ending
             && ending.as_mut().poll(cx).is_ready()
         {
@@ -272,7 +347,7 @@ impl RelayBody {
         }
         loop {
             let Some(upstream) = &mut self.upstream else {
-                return Poll::Ready(None);
+                return Poll::Ready(self.take_trailers());
             };
             if !self.upload.is_done() {
                 // The answer has begun: whatever ends the upload now is no news for the client.
@@ -281,11 +356,11 @@ impl RelayBody {
             match self.decoder.decode(&mut upstream.wire.input) {
                 Decoded::Piece(piece) => {
                     self.release_when_done();
-                    return Poll::Ready(Some(Ok(piece)));
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 Decoded::End => {
                     self.release_when_done();
-                    return Poll::Ready(None);
+                    return Poll::Ready(self.take_trailers());
                 }
                 Decoded::Malformed(_) => return Poll::Ready(Some(Err(self.broken("malformed_response")))),
                 Decoded::More => {}
@@ -302,6 +377,11 @@ impl RelayBody {
                 }
             }
         }
+    }
+
+    fn take_trailers(&mut self) -> Option<io::Result<Frame<Bytes>>> {
+        let trailers = self.decoder.take_trailers();
+        (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers.to_http())))
     }
 
     fn broken(&mut self, failure: &'static str) -> io::Error {
@@ -327,9 +407,7 @@ impl Body for H2Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             H2Body::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            H2Body::Relay(body) => body
-                .poll(cx)
-                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            H2Body::Relay(body) => body.poll(cx),
             H2Body::Pass(body) => body.poll_frame(cx),
         }
     }

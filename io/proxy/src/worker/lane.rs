@@ -27,6 +27,8 @@ pub(super) struct LaneConfig {
     pub(super) connections_max: usize,
     pub(super) place: LanePlace,
     pub(super) limiters: Limiters,
+    /// Where answers to an ACME server's challenges lie.
+    pub(super) challenges: std::path::PathBuf,
 }
 
 /// What the lead tells a lane.
@@ -46,12 +48,14 @@ pub(super) enum Order {
     Drain,
 }
 
-/// A release that is drained, in one environment or in all.
+/// A release that is drained, in one environment or in all, or some of its instances.
 #[derive(Debug, Clone)]
 pub(super) struct Ended {
     pub(super) service: ServiceName,
     pub(super) environment: Option<EnvironmentName>,
     pub(super) release: ReleaseId,
+    /// None means all.
+    pub(super) instances: Vec<InstanceId>,
 }
 
 impl Ended {
@@ -73,6 +77,7 @@ pub(super) struct Report {
     pub(super) requests: Vec<RequestRecord>,
     pub(super) counters: Counters,
     pub(super) in_flight: Vec<(Placement, u64)>,
+    pub(super) busy: Vec<(InstanceId, u64)>,
     pub(super) connections_open: usize,
 }
 
@@ -96,6 +101,8 @@ pub(super) struct Lane {
     /// Routes of earlier tables that may still count requests.
     retired: RefCell<Vec<Rc<RouteState>>>,
     estate: RefCell<Estate>,
+    /// The date as headers have it, and the second that it is of.
+    date: RefCell<(u64, Rc<str>)>,
     /// The wall clock at a moment of the monotonic one.
     clock: Cell<(Instant, u64)>,
 }
@@ -127,6 +134,7 @@ impl Lane {
             routes: RefCell::default(),
             retired: RefCell::default(),
             estate: RefCell::default(),
+            date: RefCell::new((0, Rc::from(""))),
             clock: Cell::new(clock_now()),
         }
     }
@@ -157,6 +165,17 @@ impl Lane {
         let ahead = moment.saturating_duration_since(at).as_nanos() as u64;
         let behind = at.saturating_duration_since(moment).as_nanos() as u64;
         nanos.saturating_add(ahead).saturating_sub(behind)
+    }
+
+    /// Today and now, as a `Date` header has it.
+    pub(super) fn date(&self) -> Rc<str> {
+        let now = SystemTime::now();
+        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut date = self.date.borrow_mut();
+        if date.0 != second {
+            *date = (second, httpdate::fmt_http_date(now).into());
+        }
+        Rc::clone(&date.1)
     }
 
     /// Registers a client connection, waiting while there are too many.
@@ -198,6 +217,7 @@ impl Lane {
             requests: self.sampler.borrow_mut().take(),
             counters,
             in_flight: estate.in_flight(),
+            busy: estate.busy(),
             connections_open: self.connections_open.get(),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use trimtab_model::{EnvironmentName, ReleaseId, ServiceName, Timestamp};
+use trimtab_model::{InstanceId, ReleaseId, Timestamp};
 
 use super::health::{HealthBoard, now};
 use super::lane::{Ended, Order, Report};
@@ -36,6 +36,7 @@ pub(super) enum ApplyError {
 struct Drainer {
     number: u64,
     in_flight: Vec<(Placement, u64)>,
+    busy: Vec<(InstanceId, u64)>,
     heard: bool,
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Lead {
     pending: RefCell<Batch>,
     connections_open: Cell<usize>,
     in_flight: RefCell<Vec<(Placement, u64)>>,
+    busy: RefCell<Vec<(InstanceId, u64)>>,
     drainers: RefCell<HashMap<u32, Drainer>>,
     framed_at: Cell<Instant>,
     certificates: Option<Arc<Certificates>>,
@@ -91,6 +93,7 @@ impl Lead {
             pending: RefCell::default(),
             connections_open: Cell::new(0),
             in_flight: RefCell::default(),
+            busy: RefCell::default(),
             drainers: RefCell::new(drainers.iter().map(|pid| (*pid, Drainer::default())).collect()),
             framed_at: Cell::new(Instant::now()),
             certificates,
@@ -187,13 +190,15 @@ impl Lead {
             })
             .collect();
         let mut in_flight: HashMap<Placement, u64> = HashMap::new();
+        let mut all_busy = Vec::new();
         let (mut connections, mut requests) = (0, std::mem::take(&mut self.pending.borrow_mut().requests));
         for report in asked {
             let Ok(Report {
                 cells,
                 requests: sampled,
                 counters,
-                in_flight: busy,
+                in_flight: placed,
+                busy,
                 connections_open,
             }) = report.await
             else {
@@ -203,7 +208,8 @@ impl Lead {
             requests.extend(sampled);
             connections += connections_open;
             self.counters.borrow_mut().add(&counters);
-            for (placement, count) in busy {
+            all_busy.extend(busy);
+            for (placement, count) in placed {
                 *in_flight.entry(placement).or_default() += count;
             }
         }
@@ -211,6 +217,7 @@ impl Lead {
         self.connections_open.set(connections);
         self.counters.borrow_mut().connections_open = connections as u64;
         self.in_flight.replace(in_flight.into_iter().collect());
+        self.busy.replace(all_busy);
     }
 
     /// Puts what was gathered into the spool as a frame.
@@ -266,6 +273,7 @@ impl Lead {
         let mut batch = std::mem::take(&mut *self.pending.borrow_mut());
         batch.cells = merge_cells(batch.cells);
         batch.in_flight = self.in_flight.borrow().clone();
+        batch.busy = self.busy.borrow().clone();
         batch
     }
 
@@ -284,6 +292,7 @@ impl Lead {
         let mut drainers = self.drainers.borrow_mut();
         let drainer = drainers.entry(pid).or_default();
         drainer.in_flight = batch.in_flight;
+        drainer.busy = batch.busy;
         drainer.heard = true;
         if number > drainer.number {
             drainer.number = number;
@@ -294,46 +303,30 @@ impl Lead {
     }
 
     /// Asks what could go on for ever to end; older workers have asked already.
-    pub(super) fn end_streams(
-        &self,
-        service: &ServiceName,
-        environment: Option<&EnvironmentName>,
-        release: &ReleaseId,
-    ) {
-        let ended = Ended {
-            service: service.clone(),
-            environment: environment.cloned(),
-            release: release.clone(),
-        };
+    pub(super) fn end_streams(&self, ended: &Ended) {
         self.order(|| Order::EndStreams(ended.clone()));
     }
 
-    /// Requests under way to a release, here and in older workers.
-    pub(super) async fn in_flight(
-        &self,
-        service: &ServiceName,
-        environment: Option<&EnvironmentName>,
-        release: &ReleaseId,
-    ) -> InFlight {
+    /// Requests under way to a release or some of its instances, here and in older workers.
+    pub(super) async fn in_flight(&self, meant: &Ended) -> InFlight {
         self.gather().await;
-        let is_meant = |placement: &Placement| {
-            placement.service == *service
-                && placement.release == *release
-                && environment.is_none_or(|environment| placement.environment == *environment)
-        };
-        let count = |list: &[(Placement, u64)]| -> u64 {
-            list.iter()
-                .filter(|(placement, _)| is_meant(placement))
-                .map(|(_, count)| count)
-                .sum()
+        let count = |list: &[(Placement, u64)], busy: &[(InstanceId, u64)]| -> u64 {
+            if meant.instances.is_empty() {
+                let covered = list.iter().filter(|(placement, _)| meant.covers(placement));
+                return covered.map(|(_, count)| count).sum();
+            }
+            let named = busy
+                .iter()
+                .filter(|(instance, _)| meant.instances.contains(instance));
+            named.map(|(_, count)| count).sum()
         };
         let mut drainers = self.drainers.borrow_mut();
         drainers.retain(|pid, _| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        let older = drainers.values();
         InFlight {
-            requests: count(&self.in_flight.borrow())
-                + drainers
-                    .values()
-                    .map(|drainer| count(&drainer.in_flight))
+            requests: count(&self.in_flight.borrow(), &self.busy.borrow())
+                + older
+                    .map(|drainer| count(&drainer.in_flight, &drainer.busy))
                     .sum::<u64>(),
             unheard_workers: drainers.values().filter(|drainer| !drainer.heard).count() as u64,
         }
@@ -347,17 +340,14 @@ impl Lead {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
             let reading = Arc::clone(certificates);
-            let read =
-                tokio::task::spawn_blocking(move || reading.reload().map_err(|error| error.to_string()));
-            let problem = match read.await {
-                Ok(Ok(is_new)) => {
+            let problem = match tokio::task::spawn_blocking(move || reading.reload()).await {
+                Ok((is_new, problem)) => {
                     if is_new {
-                        tracing::info!("the certificate was replaced");
+                        tracing::info!("certificates were replaced");
                         self.counters.borrow_mut().tls_reloads += 1;
                     }
-                    None
+                    problem.map(|problem| problem.to_string())
                 }
-                Ok(Err(problem)) => Some(problem),
                 Err(error) => Some(error.to_string()),
             };
             let before = self.tls_error.replace(problem.clone());

@@ -9,7 +9,7 @@ use super::accept::Peer;
 use super::exchange::Exchange;
 use super::forward::{Answer, Failure, NoClient, reach};
 use super::lane::Lane;
-use crate::http1::{BodyLength, Deadline, Decoded, Decoder, RequestHead};
+use crate::http1::{Deadline, Decoded, Decoder, RequestHead};
 
 /// Copies under way at once on a lane; more are dropped and counted.
 const COPIES_MAX: usize = 64;
@@ -25,25 +25,7 @@ pub(super) fn copy(lane: &Rc<Lane>, peer: &Peer, live: &Exchange, head: &Request
         return;
     }
     lane.mirroring.set(lane.mirroring.get() + 1);
-    let copied = RequestHead {
-        method: head.method.clone(),
-        target: head.target.clone(),
-        host: head.host.clone(),
-        is_http10: false,
-        keep_alive: true,
-        body: BodyLength::Empty,
-        upgrade: None,
-        expects_continue: false,
-        traceparent: None,
-        preview: None,
-        preview_token: None,
-        forwarded: None,
-        forwarded_for: head.forwarded_for.clone(),
-        forwarded_proto: head.forwarded_proto.clone(),
-        forwarded_host: head.forwarded_host.clone(),
-        has_arm_cookie: false,
-        headers: head.headers.clone(),
-    };
+    let copied = head.copy();
     let (lane, peer) = (Rc::clone(lane), peer.clone());
     tokio::task::spawn_local(async move {
         send(&lane, &peer, &copied, exchange).await;

@@ -26,6 +26,14 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead, peer: &Peer,
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     if let Some(upgrade) = &head.upgrade {
         put(&[b"connection: upgrade\r\nupgrade: ", upgrade, b"\r\n"]);
+    } else if head.accepts_trailers {
+        put(&[b"connection: te\r\nte: trailers\r\n"]);
+    }
+    if let Some(trailer) = head.trailer.as_ref().filter(|_| head.body == BodyLength::Chunked) {
+        put(&[b"trailer: ", trailer, b"\r\n"]);
+    }
+    if head.expects_continue && head.body != BodyLength::Empty {
+        put(&[b"expect: 100-continue\r\n"]);
     }
     match head.body {
         BodyLength::Bytes(length) => {
@@ -45,6 +53,17 @@ pub(super) fn write_headers(out: &mut BytesMut, head: &RequestHead, peer: &Peer,
     use std::fmt::Write;
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     put(&[&head.headers, b"traceparent: ", &exchange.trace.header(), b"\r\n"]);
+    // RFC 9110 §7.6.3: who passes a message on says so.
+    let version: &[u8] = match (head.is_http2, head.is_http10) {
+        (true, _) => b"2",
+        (false, true) => b"1.0",
+        (false, false) => b"1.1",
+    };
+    put(&[b"via: ", version, b" trimtab\r\n"]);
+    if let Some(left) = head.max_forwards {
+        let left = left.saturating_sub(1).to_string();
+        put(&[b"max-forwards: ", left.as_bytes(), b"\r\n"]);
+    }
     put(&[b"x-forwarded-for: "]);
     if let Some(before) = head.forwarded_for.as_ref().filter(|_| peer.is_trusted) {
         put(&[before, b", "]);

@@ -12,6 +12,8 @@ pub(super) struct Page {
     pub(super) body: Bytes,
     pub(super) retry_after_s: Option<u32>,
     pub(super) cookie: Option<String>,
+    /// Headers beyond those.
+    pub(super) also: &'static [(&'static str, &'static str)],
 }
 
 impl Page {
@@ -23,16 +25,17 @@ impl Page {
             body: format!("{status} {}: {what}\n", reason_phrase(status)).into(),
             retry_after_s: (status == 503).then_some(1),
             cookie: None,
+            also: &[],
         }
     }
 
     /// Appends it as HTTP/1.1.
-    pub(super) fn write(&self, out: &mut BytesMut, head_only: bool, close: bool) {
+    pub(super) fn write(&self, out: &mut BytesMut, date: &str, head_only: bool, close: bool) {
         use std::fmt::Write;
         // Writing to a buffer that grows cannot fail.
         let _infallible = write!(
             out,
-            "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n",
+            "HTTP/1.1 {} {}\r\ndate: {date}\r\ncontent-type: {}\r\ncontent-length: {}\r\n",
             self.status,
             reason_phrase(self.status),
             self.content_type,
@@ -43,6 +46,9 @@ impl Page {
         }
         if let Some(cookie) = &self.cookie {
             let _infallible = write!(out, "set-cookie: {cookie}\r\n");
+        }
+        for (name, value) in self.also {
+            let _infallible = write!(out, "{name}: {value}\r\n");
         }
         if close {
             out.extend_from_slice(b"connection: close\r\n");

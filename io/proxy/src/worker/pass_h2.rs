@@ -21,7 +21,7 @@ use super::lane::Lane;
 use super::outgoing;
 use super::relay::STALL_TIMEOUT_EVENTS;
 use super::upstream::Lease;
-use super::upstream_h2::{Place, Progress, UploadBody};
+use super::upstream_h2::{ClientBody, Place, Progress, UploadBody};
 use crate::http1::{BodyLength, Deadline, RequestHead};
 
 /// Sends the request to an instance of the arm drawn and waits for the answer's head. Sent again when
@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     peer: &Peer,
     head: &RequestHead,
     exchange: &mut Exchange,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Answer, Failure> {
     let progress = Progress::new(exchange.body_bytes_max());
     let mut upload = if head.body == BodyLength::Empty {
@@ -75,6 +75,13 @@ pub(super) struct Answer {
     held: (Place, Lease),
 }
 
+impl Answer {
+    /// The answer's status.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+}
+
 async fn find(
     lane: &Rc<Lane>,
     head: &RequestHead,
@@ -107,6 +114,8 @@ fn request(
     let malformed = Failure::Status(400, "malformed_head");
     let target = std::str::from_utf8(&head.target).map_err(|_| malformed)?;
     let host = std::str::from_utf8(&head.host).map_err(|_| malformed)?;
+    // HTTP/1.0 knows requests without.
+    let host = if host.is_empty() { "localhost" } else { host };
     let uri = Uri::builder()
         .scheme("http")
         .authority(host)
@@ -131,6 +140,10 @@ fn request(
         headers.append(name, value);
     }
     headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    let trailer = head.trailer.clone().filter(|_| head.body != BodyLength::Empty);
+    if let Some(trailer) = trailer.and_then(|trailer| HeaderValue::from_maybe_shared(trailer).ok()) {
+        headers.insert(http::header::TRAILER, trailer);
+    }
     if let BodyLength::Bytes(length) = head.body {
         headers.insert(http::header::CONTENT_LENGTH, length.into());
     }

@@ -89,16 +89,20 @@ impl PoolState {
                     .iter()
                     .any(|other| std::ptr::eq(&raw const **other, endpoint))
         };
+        let stays = |endpoint: &EndpointState| fits(endpoint) && !endpoint.has_left();
         if self.ejection.is_none() && self.slow_start.is_zero() {
-            return self.least_busy(turn, fits);
+            return self
+                .least_busy(turn, stays)
+                .or_else(|| self.least_busy(turn, fits));
         }
         let now = Instant::now();
         // Multiples of the golden ratio are spread evenly whatever the number of turns.
         let lot = (turn as f64 * 0.618_033_988_749_895).fract();
         let settled = |endpoint: &EndpointState| {
-            fits(endpoint) && !endpoint.is_ejected(now) && endpoint.takes_turn(now, self.slow_start, lot)
+            stays(endpoint) && !endpoint.is_ejected(now) && endpoint.takes_turn(now, self.slow_start, lot)
         };
         self.least_busy(turn, settled)
+            .or_else(|| self.least_busy(turn, stays))
             .or_else(|| self.least_busy(turn, fits))
     }
 

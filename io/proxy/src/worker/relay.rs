@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::exchange::Ending;
 use super::forward::Answer;
 use super::front_h1::{ClientIo, H1Client};
-use crate::http1::{BodyLength, Deadline, Decoded, Decoder, encode_chunk, encode_last_chunk};
+use crate::http1::{BodyLength, Deadline, Decoded, Decoder, RequestHead, encode_chunk, encode_last_chunk};
 
 /// Bytes waiting for the client above which the instance is not read.
-const BUFFERED_MAX: usize = 64 * 1024;
+pub(super) const BUFFERED_MAX: usize = 64 * 1024;
 /// Event streams may be silent for so long.
 pub(super) const STALL_TIMEOUT_EVENTS: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,6 +32,7 @@ struct Relay<'a, 'b, S> {
     answer: Answer,
     decoder: Decoder,
     chunked: bool,
+    accepts_trailers: bool,
     ended: bool,
     stall: Duration,
     /// Ended before the instance did.
@@ -40,12 +41,12 @@ struct Relay<'a, 'b, S> {
     ending: Option<Ending>,
 }
 
-/// Passes the body on. `may_chunk`: the client understands chunked coding. The connection to the
-/// instance is given back if it can be used again.
+/// Passes the body on, as the client of `head` understands it. The connection to the instance is
+/// given back if it can be used again.
 pub(super) async fn run<S: ClientIo>(
     client: &mut H1Client<'_, S>,
     answer: Answer,
-    may_chunk: bool,
+    head: &RequestHead,
     stall: Duration,
     deadline: &mut Deadline,
     ending: Option<Ending>,
@@ -55,11 +56,12 @@ pub(super) async fn run<S: ClientIo>(
     } else {
         stall
     };
-    let chunked = may_chunk && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
+    let chunked = !head.is_http10 && matches!(answer.head.body, BodyLength::Chunked | BodyLength::UntilClose);
     let mut relay = Relay {
         client,
         decoder: Decoder::new(answer.head.body),
         chunked,
+        accepts_trailers: head.accepts_trailers,
         ending: ending.filter(|_| chunked),
         answer,
         ended: false,
@@ -168,7 +170,9 @@ impl<S: ClientIo> Relay<'_, '_, S> {
     fn end(&mut self) {
         self.ended = true;
         if self.chunked {
-            encode_last_chunk(&mut self.client.wire.output);
+            let trailers = self.decoder.take_trailers();
+            let trailers = Some(trailers).filter(|_| self.accepts_trailers);
+            encode_last_chunk(&mut self.client.wire.output, &trailers.unwrap_or_default());
         }
     }
 }

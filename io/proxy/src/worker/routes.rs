@@ -108,6 +108,10 @@ impl RouteState {
 
     fn covers(&self, path: &[u8]) -> bool {
         let prefix = self.route.path_prefix.trim_end_matches('/').as_bytes();
+        if path == b"*" {
+            // OPTIONS of the server as a whole.
+            return prefix.is_empty();
+        }
         path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/'))
     }
 }
@@ -153,6 +157,8 @@ fn host_name(host: &[u8]) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub(super) struct Estate {
     endpoints: HashMap<(InstanceId, std::net::SocketAddr), Rc<EndpointState>>,
+    /// Those of earlier tables to which something is still under way.
+    leaving: Vec<Rc<EndpointState>>,
     loads: HashMap<Placement, Rc<Load>>,
     users: HashMap<Rollout, SeenUsers>,
 }
@@ -198,6 +204,13 @@ impl Estate {
                     .entry(route.host.as_bytes().into())
                     .or_default()
                     .push(state);
+            }
+        }
+        self.leaving.retain(|endpoint| Rc::strong_count(endpoint) > 1);
+        for (key, endpoint) in before {
+            if !self.endpoints.contains_key(&key) {
+                endpoint.leave();
+                self.leaving.push(endpoint);
             }
         }
         for routes in routes.by_host.values_mut().chain([&mut routes.any_host]) {
@@ -255,8 +268,28 @@ impl Estate {
             .collect()
     }
 
-    /// Asks WebSockets and event streams of a release to end.
+    /// Requests under way, by instance; none that are zero.
+    pub(super) fn busy(&self) -> Vec<(InstanceId, u64)> {
+        let endpoints = self.endpoints.values().chain(&self.leaving);
+        let busy = endpoints.filter(|endpoint| endpoint.active.get() > 0);
+        busy.map(|endpoint| {
+            (
+                endpoint.endpoint.instance.clone(),
+                u64::from(endpoint.active.get()),
+            )
+        })
+        .collect()
+    }
+
+    /// Asks WebSockets and event streams of a release, or of some of its instances, to end.
     pub(super) fn end_streams(&self, ended: &Ended) {
+        if !ended.instances.is_empty() {
+            let endpoints = self.endpoints.values().chain(&self.leaving);
+            endpoints
+                .filter(|endpoint| ended.instances.contains(&endpoint.endpoint.instance))
+                .for_each(|endpoint| endpoint.end_streams());
+            return;
+        }
         let meant = self.loads.iter().filter(|(placement, _)| ended.covers(placement));
         meant.for_each(|(_, load)| load.end_streams());
     }

@@ -6,28 +6,51 @@ mod frames;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::front_h1::ClientIo;
-use crate::http1::{Deadline, Wire};
-use frames::{Cursor, GOING_AWAY};
+use super::websocket::PROTOCOL;
+use crate::http1::{Deadline, ResponseHead, Wire};
+use frames::{BROKEN, BROKEN_MASKED, Cursor, GOING_AWAY};
 
 /// Bytes waiting on one side above which the other is not read.
 const BUFFERED_MAX: usize = 64 * 1024;
+/// How long both sides have to hear that one of them broke the protocol.
+const FAILED_FOR: Duration = Duration::from_secs(1);
 /// The farthest that a deadline lies while there is none.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What was agreed on for a tunnel that is a WebSocket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WebSocket {
+    /// Extensions give meaning to reserved bits.
+    pub(super) is_extended: bool,
+}
+
+impl WebSocket {
+    /// What an instance's 101 says, if it switches to WebSocket.
+    pub(super) fn of(head: &ResponseHead) -> Option<Self> {
+        let protocol = head.upgrade.as_deref().unwrap_or_default();
+        protocol
+            .eq_ignore_ascii_case(PROTOCOL.as_bytes())
+            .then(|| WebSocket {
+                is_extended: head.values("sec-websocket-extensions").next().is_some(),
+            })
+    }
+}
 
 /// Carries bytes until both sides have ended or one has failed. Once `ending` is ready, a WebSocket
 /// is closed within `grace`; other protocols go on, for nobody knows how to end them.
 pub(super) async fn run<S: ClientIo>(
     client: &mut Wire<S>,
     mut instance: Wire<TcpStream>,
-    is_websocket: bool,
+    websocket: Option<WebSocket>,
     ending: impl Future<Output = ()>,
     grace: Duration,
 ) {
@@ -36,17 +59,23 @@ pub(super) async fn run<S: ClientIo>(
     let mut tunnel = Tunnel {
         client,
         instance: &mut instance,
-        up: Way::new(is_websocket),
-        down: Way::new(is_websocket),
+        up: Way::new(websocket.map(|socket| Cursor::new(true, socket.is_extended))),
+        down: Way::new(websocket.map(|socket| Cursor::new(false, socket.is_extended))),
         is_ending: false,
+        is_failed: false,
     };
     std::future::poll_fn(|cx| {
-        if is_websocket && !tunnel.is_ending && ending.as_mut().poll(cx).is_ready() {
+        if websocket.is_some() && !tunnel.is_ending && ending.as_mut().poll(cx).is_ready() {
             tunnel.is_ending = true;
             deadline.set(Instant::now() + grace);
         }
         // Either side may end a tunnel as it likes; there is nobody to tell.
-        match tunnel.poll(cx) {
+        let had_failed = tunnel.is_failed;
+        let polled = tunnel.poll(cx);
+        if tunnel.is_failed && !had_failed {
+            deadline.set(Instant::now() + FAILED_FOR);
+        }
+        match polled {
             Poll::Ready(_ended) => Poll::Ready(()),
             Poll::Pending => deadline.poll(cx),
         }
@@ -67,12 +96,27 @@ struct Way {
 }
 
 impl Way {
-    fn new(is_websocket: bool) -> Self {
+    fn new(cursor: Option<Cursor>) -> Self {
         Way {
             ended: false,
             shut: false,
-            cursor: is_websocket.then(Cursor::default),
+            cursor,
             silenced: false,
+        }
+    }
+}
+
+impl Way {
+    fn is_broken(&self) -> bool {
+        self.cursor.as_ref().is_some_and(Cursor::is_broken)
+    }
+
+    /// Says something of the proxy's own, where a frame may be: after a close frame nothing may follow,
+    /// not even another.
+    fn say(&self, out: &mut BytesMut, words: &[u8]) {
+        let may = |cursor: &Cursor| cursor.is_between_frames() && !cursor.has_closed();
+        if self.cursor.as_ref().is_some_and(may) {
+            out.extend_from_slice(words);
         }
     }
 }
@@ -83,12 +127,23 @@ struct Tunnel<'a, S> {
     up: Way,
     down: Way,
     is_ending: bool,
+    /// One side broke the protocol; both were told.
+    is_failed: bool,
 }
 
 impl<S: ClientIo> Tunnel<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_failed {
+            return self.end_failed(cx);
+        }
         let up = pump(cx, self.client, self.instance, &mut self.up, false)?;
         let down = pump(cx, self.instance, self.client, &mut self.down, self.is_ending)?;
+        if self.up.is_broken() || self.down.is_broken() {
+            self.is_failed = true;
+            self.down.say(&mut self.client.output, &BROKEN);
+            self.up.say(&mut self.instance.output, &BROKEN_MASKED);
+            return self.end_failed(cx);
+        }
         if self.down.silenced {
             // The client's own close frame, passed on to the instance, ends it for both.
             let said_goodbye = self.up.cursor.as_ref().is_some_and(Cursor::has_closed);
@@ -102,6 +157,22 @@ impl<S: ClientIo> Tunnel<'_, S> {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
+    }
+
+    /// Lets both hear of it; what the client still sends is read away, so that closing does not take the
+    /// word back.
+    fn end_failed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let client = self.client.poll_flush(cx)?;
+        let instance = self.instance.poll_flush(cx)?;
+        if client.is_pending() || instance.is_pending() || self.shut(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+        loop {
+            self.client.input.clear();
+            if ready!(self.client.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -129,6 +200,9 @@ where
 {
     loop {
         pass_on(from, to, way, is_ending);
+        if way.is_broken() {
+            return Poll::Pending;
+        }
         if to.poll_flush(cx)?.is_pending() && to.output.len() >= BUFFERED_MAX {
             return Poll::Pending;
         }
@@ -164,16 +238,21 @@ fn pass_on<A, B>(from: &mut Wire<A>, to: &mut Wire<B>, way: &mut Way, is_ending:
         return move_all(from, to);
     };
     if !is_ending {
-        cursor.advance(&from.input);
-        return move_all(from, to);
+        let count = cursor.advance(&from.input);
+        if count == from.input.len() {
+            return move_all(from, to);
+        }
+        to.output.extend_from_slice(&from.input.split_to(count));
+        if cursor.has_closed() {
+            // After a close frame nothing may follow.
+            from.input.clear();
+        }
+        return;
     }
     let whole = cursor.finish_frame(&from.input);
     to.output.extend_from_slice(&from.input.split_to(whole));
     if cursor.is_between_frames() {
-        // After a close frame nothing may follow, not even another.
-        if !cursor.has_closed() {
-            to.output.extend_from_slice(&GOING_AWAY);
-        }
+        way.say(&mut to.output, &GOING_AWAY);
         way.silenced = true;
         from.input.clear();
     }

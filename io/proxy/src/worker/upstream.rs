@@ -9,10 +9,15 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::endpoint::EndpointState;
-use crate::http1::{BodyLength, ResponseHead, Wire, encode_chunk, encode_last_chunk, read_response};
+use crate::http1::{
+    BodyLength, ResponseHead, Trailers, Wire, encode_chunk, encode_last_chunk, read_response,
+};
 
 /// Upload buffered beyond this waits for the instance to read.
 const UPLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Interim answers (1xx) to one request.
+const INTERIM_MAX: u32 = 32;
 
 /// A leased connection; the endpoint counts it as load until it is dropped.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub(super) struct Upstream {
     pub(super) reused: bool,
     /// Whether a byte of the response has come.
     pub(super) answered: bool,
+    interim: u32,
     lease: Lease,
 }
 
@@ -70,6 +76,7 @@ impl Upstream {
             endpoint,
             reused,
             answered: false,
+            interim: 0,
             lease,
         }
     }
@@ -89,17 +96,25 @@ impl Upstream {
         }
     }
 
-    /// The response's head; informational ones (1xx except 101) are skipped. `Err` carries what to
-    /// call the failure.
+    /// The response's head; interim ones (1xx except 101) go to `inform`. `Err` carries what to call
+    /// the failure.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         head_only: bool,
+        inform: &mut impl FnMut(&ResponseHead),
     ) -> Poll<Result<ResponseHead, &'static str>> {
         loop {
             if !self.wire.input.is_empty() {
                 match read_response(&mut self.wire.input, head_only) {
-                    Ok(Some(head)) if head.status < 200 && head.status != 101 => continue,
+                    Ok(Some(head)) if head.status < 200 && head.status != 101 => {
+                        self.interim += 1;
+                        if self.interim > INTERIM_MAX {
+                            return Poll::Ready(Err("too many interim answers"));
+                        }
+                        inform(&head);
+                        continue;
+                    }
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Ok(None) => {}
                     Err(what) => return Poll::Ready(Err(what)),
@@ -130,6 +145,11 @@ fn is_alive(stream: &TcpStream) -> bool {
 pub(super) trait BodySource {
     /// The next piece; none at the end. `Err` says how the client failed.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>>;
+
+    /// The fields after the body, once it has ended.
+    fn take_trailers(&mut self) -> Trailers {
+        Trailers::default()
+    }
 }
 
 /// Why an upload stopped.
@@ -199,7 +219,7 @@ impl Upload {
             while !self.ended && wire.output.len() < UPLOAD_BYTES_MAX {
                 match source.poll_piece(cx) {
                     Poll::Ready(Some(piece)) => self.push(&piece?, wire)?,
-                    Poll::Ready(None) => self.end(wire)?,
+                    Poll::Ready(None) => self.end(source, wire)?,
                     Poll::Pending => break,
                 }
             }
@@ -215,7 +235,7 @@ impl Upload {
             // The buffer is empty again: pending only if the source is.
             match source.poll_piece(cx) {
                 Poll::Ready(Some(piece)) => self.push(&piece?, wire)?,
-                Poll::Ready(None) => self.end(wire)?,
+                Poll::Ready(None) => self.end(source, wire)?,
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -235,10 +255,10 @@ impl Upload {
         Ok(())
     }
 
-    fn end(&mut self, wire: &mut Wire<TcpStream>) -> Result<(), UploadError> {
+    fn end(&mut self, source: &mut impl BodySource, wire: &mut Wire<TcpStream>) -> Result<(), UploadError> {
         self.ended = true;
         match self.length {
-            BodyLength::Chunked => encode_last_chunk(&mut wire.output),
+            BodyLength::Chunked => encode_last_chunk(&mut wire.output, &source.take_trailers()),
             BodyLength::Bytes(length) if self.sent < length => return Err(UploadError::Malformed),
             _ => {}
         }

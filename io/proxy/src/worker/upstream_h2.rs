@@ -17,6 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::pipe::Piped;
+
 /// Requests under way on one connection before another is opened; servers allow 100 and more.
 const STREAMS_MAX: u32 = 100;
 /// A silent connection with requests under way is asked for a sign of life after this, and given up
@@ -133,11 +135,36 @@ impl Progress {
     }
 }
 
+/// What a client sends, whichever protocol it speaks.
+#[derive(Debug)]
+pub(super) enum ClientBody {
+    Incoming(Incoming),
+    Piped(Piped),
+}
+
+impl ClientBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self {
+            ClientBody::Incoming(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(io::Error::other))),
+            ClientBody::Piped(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Incoming(body) => body.is_end_stream(),
+            ClientBody::Piped(body) => body.is_end_stream(),
+        }
+    }
+}
+
 /// A request's body on its way to an instance, trailers included.
 #[derive(Debug)]
 pub(super) enum UploadBody {
     Whole(Option<Bytes>),
-    Client(Incoming, Rc<Progress>),
+    Client(ClientBody, Rc<Progress>),
 }
 
 impl Body for UploadBody {
@@ -149,7 +176,7 @@ impl Body for UploadBody {
             UploadBody::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             UploadBody::Client(body, progress) => (body, progress),
         };
-        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+        let frame = std::task::ready!(body.poll_frame(cx));
         progress.moved.set(Instant::now());
         if let Some(Ok(frame)) = &frame {
             let count = frame.data_ref().map_or(0, Bytes::len);
@@ -162,7 +189,7 @@ impl Body for UploadBody {
         if frame.is_none() || body.is_end_stream() {
             progress.end();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -175,7 +202,8 @@ impl Body for UploadBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             UploadBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            UploadBody::Client(body, _) => body.size_hint(),
+            UploadBody::Client(ClientBody::Incoming(body), _) => body.size_hint(),
+            UploadBody::Client(ClientBody::Piped(_), _) => SizeHint::default(),
         }
     }
 }

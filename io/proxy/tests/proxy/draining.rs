@@ -225,3 +225,64 @@ async fn websockets_and_event_streams_leave_a_worker_that_drains() {
         "well before the drain limit"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn some_instances_drain_while_the_others_of_their_release_serve() {
+    let (leaving, staying) = (
+        Instance::start("blocks-r1").await,
+        Instance::start("blocks-r1").await,
+    );
+    let proxy = Proxy::start(|_| {}).await;
+    proxy
+        .apply(route(pool("blocks-r1", &[&leaving, &staying]), None))
+        .await;
+    // Both are busy with slow requests: the balancer gives each a turn.
+    let slow = |ms: u32| {
+        let address = proxy.address;
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let text = format!("GET /slow/{ms} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            let mut seen = String::new();
+            stream.read_to_string(&mut seen).await.unwrap();
+            assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+        })
+    };
+    let first: Vec<_> = (0..8).map(|_| slow(700)).collect();
+    eventually("both are busy", || async {
+        leaving.served() > 0 && staying.served() > 0
+    })
+    .await;
+    proxy.apply(route(pool("blocks-r1", &[&staying]), None)).await;
+    let served = leaving.served();
+    // The release itself is never idle.
+    let more: Vec<_> = (0..4).map(|_| slow(4_000)).collect();
+    let production = EnvironmentName::new("production").unwrap();
+    let (release, named) = (release("blocks-r1"), [leaving.endpoint().instance]);
+    let began = Instant::now();
+    let drained = proxy
+        .client
+        .wait_drained_of(&service(), &production, &release, &named, Duration::from_secs(4))
+        .await
+        .unwrap();
+    assert!(
+        drained.is_drained() && began.elapsed() < Duration::from_secs(3),
+        "{drained:?}"
+    );
+    let release_itself = proxy
+        .client
+        .in_flight_in(&service(), &production, &release)
+        .await
+        .unwrap();
+    assert!(release_itself.requests >= 4, "{release_itself:?}");
+    assert_eq!(leaving.served(), served, "nothing new went to it");
+    let none = proxy
+        .client
+        .wait_drained_of(&service(), &production, &release, &[], Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(none.is_drained());
+    for request in first.into_iter().chain(more) {
+        request.await.unwrap();
+    }
+}

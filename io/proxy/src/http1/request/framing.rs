@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::head::join;
 use super::{HeadError, RequestHead, bad, is_host};
 use crate::http1::{parse_length, tokens};
 
@@ -29,6 +30,9 @@ impl<'a> Framing<'a> {
     ) -> Result<(), HeadError> {
         let (name, value) = (header.name.as_bytes(), header.value);
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                head.accepts_trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
+            }
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if std::mem::replace(&mut self.host_seen, true) || !is_host(value) {
                     return Err(bad("Host is malformed or there are two"));
@@ -45,6 +49,7 @@ impl<'a> Framing<'a> {
                 head.expects_continue = true;
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = Some(value),
+            7 if name.eq_ignore_ascii_case(b"trailer") => join(&mut head.trailer, raw.slice_ref(value)),
             10 if name.eq_ignore_ascii_case(b"connection") => self.read_connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {

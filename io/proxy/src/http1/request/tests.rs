@@ -129,3 +129,69 @@ fn keep_alive_by_version() {
     assert!(!keep("HTTP/1.0", ""));
     assert!(keep("HTTP/1.0", "Connection: Keep-Alive\r\n"));
 }
+
+#[test]
+fn targets_and_hosts_are_what_they_should_be() {
+    for line in [
+        "GET /a#b HTTP/1.1",
+        "GET /\u{e9} HTTP/1.1",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET /\tx HTTP/1.1",
+        "\tGET / HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/1.2",
+        "GET / HTTP/11",
+        "GET * HTTP/1.1",
+        "GET http:///x HTTP/1.1",
+        "GET http://user@x/ HTTP/1.1",
+        "GET http://x:y/ HTTP/1.1",
+        "GET ftp://x/ HTTP/1.1",
+        "GET / HTTP/1.1\r\nHost: y",
+        "(GET) / HTTP/1.1",
+        " / HTTP/1.1",
+    ] {
+        assert!(read(&format!("{line}\r\nHost: x\r\n\r\n")).is_err(), "{line:?}");
+    }
+    for host in [
+        "x:y", "x:1:2", "x:123456", "[::1", "[::g]", "a@b", "a/b", "a b", "a,b", "", ":80", "x\\y",
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(read(&text).unwrap_err().status, 400, "{host:?}");
+    }
+    for host in [
+        "x",
+        "x:",
+        "x:80",
+        "[::1]",
+        "[::1]:80",
+        "a_b.c-d.~e",
+        "127.0.0.1:65535",
+        "%41",
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(&read(&text).unwrap().unwrap().host[..], host.as_bytes());
+    }
+    let options = read("OPTIONS http://x HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap()
+        .unwrap();
+    assert_eq!(&options.target[..], b"*");
+}
+
+#[test]
+fn what_a_client_says_of_trailers_and_forwards_is_read() {
+    let head = read("POST / HTTP/1.1\r\nHost: x\r\nTE: deflate, Trailers\r\nTrailer: a\r\ntrailer: b\r\nMax-Forwards: 3\r\nTransfer-Encoding: Chunked\r\n\r\n")
+        .unwrap()
+        .unwrap();
+    assert!(head.accepts_trailers && head.body == BodyLength::Chunked);
+    assert_eq!(head.trailer.as_deref(), Some(&b"a, b"[..]));
+    assert_eq!(
+        &head.headers[..],
+        b"Max-Forwards: 3\r\n",
+        "it is for TRACE and OPTIONS"
+    );
+    let head = read("OPTIONS / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 3\r\n\r\n")
+        .unwrap()
+        .unwrap();
+    assert_eq!((head.max_forwards, head.headers.len()), (Some(3), 0));
+}
