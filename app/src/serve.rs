@@ -43,6 +43,7 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         otlp_http: server.otlp_http,
         traffic: server.traffic,
         traffic_tls: settings::tls(&server),
+        acme: settings::acme(&server),
         repositories: settings::repositories(&server, &data),
         receivers: settings::receivers(&server)?,
         retention: server.retention.clone(),

@@ -6,14 +6,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Debian packages: a browser and its driver for the page tests, git for checkouts, Python for the
-/// official telemetry and flag SDKs and a real SMTP server, Node for its flag SDK.
-const DEBIAN: [(&str, &str); 6] = [
+/// official telemetry and flag SDKs and a real SMTP server, Node for its flag SDK, an ACME server.
+const DEBIAN: [(&str, &str); 7] = [
     ("git", "git"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("pebble", "pebble"),
 ];
 
 /// PyPI packages that tests talk to.

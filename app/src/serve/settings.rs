@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use trimtab_control::world::Repository;
 use trimtab_notify::{Email, Encryption, Receivers, Secret, Slack, Sms, Webhook};
 use trimtab_project::Server;
-use trimtab_proxy::TlsFiles;
+use trimtab_proxy::{AcmeConfig, TlsFiles};
 
 /// Reads the server's file; a missing one that nobody named means all defaults.
 pub(crate) fn read(path: &Path, named: bool) -> Result<Server> {
@@ -27,16 +27,25 @@ pub(crate) fn read(path: &Path, named: bool) -> Result<Server> {
     })
 }
 
-/// Address and certificate of HTTPS, when both are set.
-pub(crate) fn tls(server: &Server) -> Option<(std::net::SocketAddr, TlsFiles)> {
-    let tls = server.tls.as_ref()?;
-    Some((
-        server.traffic_tls?,
-        TlsFiles {
-            cert: PathBuf::from(&tls.cert),
-            key: PathBuf::from(&tls.key),
-        },
-    ))
+/// Address and certificates of HTTPS, when there is an address.
+pub(crate) fn tls(server: &Server) -> Option<(std::net::SocketAddr, Vec<TlsFiles>)> {
+    let files = server.tls.iter().chain(&server.certificates);
+    let files = files.map(|tls| TlsFiles {
+        cert: PathBuf::from(&tls.cert),
+        key: PathBuf::from(&tls.key),
+    });
+    Some((server.traffic_tls?, files.collect()))
+}
+
+/// Where certificates come from by themselves.
+pub(crate) fn acme(server: &Server) -> Option<AcmeConfig> {
+    let acme = server.acme.as_ref()?;
+    Some(AcmeConfig {
+        directory: acme.directory.clone(),
+        directory_ca: acme.ca.as_ref().map(PathBuf::from),
+        contact: acme.contact.clone(),
+        hosts: acme.hosts.clone(),
+    })
 }
 
 /// The repositories, relative paths beneath the data folder.

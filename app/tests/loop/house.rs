@@ -64,6 +64,7 @@ impl House {
             otlp_http: "127.0.0.1:0".parse().unwrap(),
             traffic: place.traffic(),
             traffic_tls: None,
+            acme: None,
             repositories: vec![Repository {
                 service: service(),
                 path: place.repository(),

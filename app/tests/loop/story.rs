@@ -71,6 +71,7 @@ async fn start(dir: &Path, work: &Path) -> (Control, std::net::SocketAddr) {
         otlp_http: "127.0.0.1:0".parse().unwrap(),
         traffic,
         traffic_tls: None,
+        acme: None,
         repositories: vec![Repository {
             service: ServiceName::new("blocks").unwrap(),
             path: work.to_owned(),

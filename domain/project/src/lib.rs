@@ -22,7 +22,7 @@ pub use project::{
     json_schema, parse,
 };
 pub use server::{
-    Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,
+    Acme, Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,
     server_json_schema,
 };
 pub use units::{Percent, Period};

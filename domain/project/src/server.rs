@@ -1,5 +1,6 @@
 //! `trimtab-server.yaml`: where the server listens, what it ships and whom it tells.
 
+mod acme;
 mod reading;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use trimtab_model::ServiceName;
 
+pub use acme::Acme;
 pub use reading::parse_server;
 
 use crate::Period;
@@ -28,11 +30,15 @@ pub struct Server {
     /// Users' traffic.
     #[schemars(with = "String")]
     pub traffic: SocketAddr,
-    /// Users' traffic over TLS; needs `tls`.
+    /// Users' traffic over TLS; needs `tls` or `acme`.
     #[schemars(with = "Option<String>")]
     pub traffic_tls: Option<SocketAddr>,
     /// The certificate for it.
     pub tls: Option<Tls>,
+    /// More of them, each for the hosts that it names.
+    pub certificates: Vec<Tls>,
+    /// Certificates that come by themselves.
+    pub acme: Option<Acme>,
     /// What is shipped.
     pub repositories: Vec<Repository>,
     /// How long telemetry is kept.

@@ -58,6 +58,8 @@ otlp_http: 127.0.0.1:4318
 traffic: 127.0.0.1:7780
 traffic_tls: 127.0.0.1:7743
 tls: {cert: /etc/trimtab/chain.pem, key: /etc/trimtab/key.pem}
+certificates: [{cert: /etc/trimtab/shop.pem, key: /etc/trimtab/shop.key}]
+acme: {directory: "https://localhost:14000/dir", ca: /etc/trimtab/pebble.pem, contact: ["mailto:team@example.org"], hosts: [shop.example.org]}
 repositories:
   - {service: blocks, path: /srv/git/blocks.git, branch: main}
 retention: {metrics: 30d, logs: 7d, traces: 3d, events: 90d, size_max: 10GB}
@@ -425,6 +427,31 @@ fn the_examples_project_parses() {
     let text = include_str!("../../../examples/blocks/trimtab.yaml");
     let project = parse("trimtab.yaml", text).unwrap();
     assert_eq!(project.business.len(), 5);
+}
+
+#[test]
+fn certificates_that_come_by_themselves() {
+    let acme = |text: &str| parse_server("trimtab-server.yaml", text).map(|server| server.acme);
+    let least = acme("traffic_tls: 0.0.0.0:443\nacme: {hosts: [shop.example.org]}\n");
+    let least = least.unwrap().unwrap();
+    assert!(least.directory.contains("letsencrypt") && least.contact.is_empty());
+    assert_eq!(least.hosts, ["shop.example.org"]);
+    for bad in [
+        "hosts: ['*.example.org']",
+        "hosts: [Shop.example.org]",
+        "hosts: ['10.0.0.1']",
+        "hosts: [localhost]",
+        "hosts: [a.example.org], contact: [team@example.org]",
+        "hosts: [a.example.org], directory: 'http://a.example.org'",
+        "contact: ['mailto:a@example.org']",
+    ] {
+        let text = format!("traffic_tls: 0.0.0.0:443\nacme: {{{bad}}}\n");
+        assert!(acme(&text).is_err(), "{bad}");
+    }
+    assert!(
+        acme("acme: {hosts: [shop.example.org]}\n").is_err(),
+        "nothing presents it"
+    );
 }
 
 /// The schemas that editors read are these; written anew with TRIMTAB_WRITE_SCHEMAS=1.

@@ -32,7 +32,7 @@ use crate::template_ids::TemplateIds;
 use crate::traffic::{Traffic, TrafficError};
 use crate::workspaces::Workspaces;
 use crate::world::{Machines, Repository, World};
-use crate::{analysis, disk_budget, frames};
+use crate::{analysis, certificates, disk_budget, frames};
 
 /// Batches that an analyser may lag behind before it misses some.
 const SINK_BATCHES_MAX: usize = 1_024;
@@ -52,8 +52,10 @@ pub struct Options {
     pub otlp_http: SocketAddr,
     /// Users' traffic over HTTP.
     pub traffic: SocketAddr,
-    /// Users' traffic over HTTPS, with its certificate.
-    pub traffic_tls: Option<(SocketAddr, TlsFiles)>,
+    /// Users' traffic over HTTPS, with its certificates, the default one first.
+    pub traffic_tls: Option<(SocketAddr, Vec<TlsFiles>)>,
+    /// Certificates that come by themselves.
+    pub acme: Option<trimtab_proxy::AcmeConfig>,
     /// What is built from.
     pub repositories: Vec<Repository>,
     /// Where notices go.
@@ -208,6 +210,9 @@ impl Control {
             .incidents
             .resume(Arc::new(IncidentHands(world.clone())));
         let mut tasks = spawn(&world, sink);
+        if let Some(acme) = options.acme {
+            tasks.push(tokio::spawn(certificates::keep(acme, world.clone())).abort_handle());
+        }
         tasks.push(tokio::spawn(templates.keep()).abort_handle());
         if let Some(bytes_max) = options.retention.size_max {
             let keep = disk_budget::keep(world.series.clone(), world.store.clone(), bytes_max);
@@ -263,7 +268,9 @@ fn proxy_config(options: &Options) -> ProxyConfig {
     );
     if let Some((address, files)) = &options.traffic_tls {
         config.listen_tls = vec![*address];
-        config.tls = Some(files.clone());
+        config.tls = files.first().cloned();
+        config.certificates = files.get(1..).unwrap_or_default().to_vec();
+        config.awaits_certificates = options.acme.is_some();
     }
     config
 }

@@ -4,6 +4,7 @@
 
 mod analysis;
 pub mod blueprint;
+mod certificates;
 pub mod clock;
 pub mod control;
 pub mod disk_budget;

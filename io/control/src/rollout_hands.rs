@@ -327,17 +327,27 @@ impl Work {
         }
     }
 
-    /// Waits for the last requests to end. The proxy counts by release, so that a part of one is given
-    /// its whole limit.
+    /// Waits for the last requests to end: those of all its instances, or of those numbered above what is
+    /// kept.
     async fn drain(&self, release: &ReleaseId, keep: Option<u32>, until: Timestamp) -> u64 {
         let limit = until.since(clock::now());
-        if keep.is_some_and(|keep| keep > 0) {
-            tokio::time::sleep(limit).await;
-            return 0;
-        }
         let (service, environment) = (&self.plan.service, &self.plan.environment);
         let traffic = &self.world.traffic;
-        let drained = traffic.drained(service, environment, release, limit).await;
+        let drained = match keep.filter(|keep| *keep > 0) {
+            Some(keep) => {
+                let Ok(side) = self.world.fleet.side(release, environment).await else {
+                    return 0;
+                };
+                let leaving = side.endpoints.into_iter().map(|(instance, _)| instance);
+                let leaving: Vec<_> = leaving
+                    .filter(|instance| number_of(instance.as_str()) > u64::from(keep))
+                    .collect();
+                traffic
+                    .drained_instances(service, environment, release, &leaving, limit)
+                    .await
+            }
+            None => traffic.drained(service, environment, release, limit).await,
+        };
         drained.map_or(0, |left| left.requests)
     }
 

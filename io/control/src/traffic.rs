@@ -271,6 +271,22 @@ impl Traffic {
             .await?)
     }
 
+    /// The same for some of its instances, the others of which may be serving. They must be out of the
+    /// table already.
+    pub async fn drained_instances(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        instances: &[InstanceId],
+        limit: Duration,
+    ) -> Result<InFlight, TrafficError> {
+        let proxy = &self.proxy;
+        Ok(proxy
+            .wait_drained_of(service, environment, release, instances, limit)
+            .await?)
+    }
+
     /// Changes the table, keeps it, and returns when the proxy has it in force.
     async fn edit(&self, change: impl FnOnce(&mut RoutingTable)) -> Result<(), TrafficError> {
         let mut table = self.table.lock().await;

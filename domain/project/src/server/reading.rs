@@ -11,6 +11,8 @@ use crate::{Period, Problem};
 
 /// Most repositories.
 const REPOSITORIES_MAX: usize = 1000;
+/// Most certificates beside the first.
+const CERTIFICATES_MAX: usize = 1000;
 /// Most receivers of a channel.
 const RECEIVERS_MAX: usize = 100;
 
@@ -36,6 +38,8 @@ fn server(value: Value<'_>) -> Option<Server> {
         "traffic",
         "traffic_tls",
         "tls",
+        "certificates",
+        "acme",
         "repositories",
         "retention",
         "notify",
@@ -46,22 +50,25 @@ fn server(value: Value<'_>) -> Option<Server> {
         otlp_http: fields.or("otlp_http", Value::address, loopback(4318)),
         traffic: fields.or("traffic", Value::address, loopback(7780)),
         traffic_tls: fields.maybe("traffic_tls", Value::address),
-        tls: fields.maybe("tls", |v| {
-            let fields = v.fields(&["cert", "key"])?;
-            let cert = fields.need("cert", "the chain: 'cert: /etc/trimtab/chain.pem'", Value::text);
-            let key = fields.need("key", "its key: 'key: /etc/trimtab/key.pem'", Value::text);
-            Some(Tls {
-                cert: cert?,
-                key: key?,
-            })
-        }),
+        tls: fields.maybe("tls", tls),
+        certificates: fields.or(
+            "certificates",
+            |v| v.list(CERTIFICATES_MAX, "- {cert: FILE, key: FILE}", tls),
+            Vec::new(),
+        ),
+        acme: fields.maybe("acme", super::acme::acme),
         repositories: fields.or("repositories", repositories, Vec::new()),
         retention: fields.or("retention", retention, RETENTION),
         notify: fields.or("notify", notify, Notify::default()),
     };
-    if server.traffic_tls.is_some() && fields.value("tls").is_none() {
-        let mend = "add 'tls: {cert: FILE, key: FILE}'";
+    let brings_one = ["tls", "certificates", "acme"];
+    if server.traffic_tls.is_some() && brings_one.iter().all(|name| fields.value(name).is_none()) {
+        let mend = "add 'tls: {cert: FILE, key: FILE}', or 'acme: {hosts: [NAME]}'";
         fields.clash("traffic_tls", "TLS without a certificate", mend);
+    }
+    if server.traffic_tls.is_none() && fields.value("acme").is_some() {
+        let mend = "add 'traffic_tls: 0.0.0.0:443'";
+        fields.clash("acme", "certificates that nothing presents", mend);
     }
     let mut addresses = vec![
         ("listen", server.listen),
@@ -79,6 +86,16 @@ fn server(value: Value<'_>) -> Option<Server> {
         }
     }
     Some(server)
+}
+
+fn tls(value: Value<'_>) -> Option<Tls> {
+    let fields = value.fields(&["cert", "key"])?;
+    let cert = fields.need("cert", "the chain: 'cert: /etc/trimtab/chain.pem'", Value::text);
+    let key = fields.need("key", "its key: 'key: /etc/trimtab/key.pem'", Value::text);
+    Some(Tls {
+        cert: cert?,
+        key: key?,
+    })
 }
 
 fn repositories(value: Value<'_>) -> Option<Vec<Repository>> {
