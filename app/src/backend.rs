@@ -3,6 +3,7 @@
 mod access;
 mod charts;
 mod commands;
+mod entrances;
 mod figures;
 mod flags;
 mod forge;
@@ -20,6 +21,7 @@ mod scores;
 mod signals;
 mod story;
 mod trial;
+mod ways_back;
 mod words;
 
 use std::collections::BTreeMap;
@@ -224,6 +226,9 @@ impl Backend for AppBackend {
     }
     async fn rollout(&self, id: &str) -> Result<api::Rollout, Fault> {
         self.one_rollout(id).await
+    }
+    async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
+        self.forecast_of_roll_back(&query).await
     }
     async fn incidents(&self, query: api::IncidentQuery) -> Result<Vec<api::IncidentSummary>, Fault> {
         self.incident_list(&query).await

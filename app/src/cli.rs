@@ -91,6 +91,51 @@ pub(crate) struct Logs {
     pub text: Option<String>,
 }
 
+/// What users shall meet at a service's entrance.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EntranceCommand {
+    /// Let requests wait for a moment: they are served once it is opened, or when the time is over.
+    Hold {
+        /// Where.
+        #[command(flatten)]
+        at: EntranceAt,
+        /// For how long at most, in seconds.
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+    },
+    /// Show a page that says that it is closed, with status 503.
+    Close {
+        /// Where.
+        #[command(flatten)]
+        at: EntranceAt,
+        /// A file with the page (HTML); a plain one with the comment when absent.
+        #[arg(long)]
+        page: Option<PathBuf>,
+        /// After how many seconds clients may ask again.
+        #[arg(long, default_value_t = 60)]
+        retry_after: u32,
+    },
+    /// Let users through again.
+    Open {
+        /// Where.
+        #[command(flatten)]
+        at: EntranceAt,
+    },
+}
+
+/// Which entrance, and why it is changed.
+#[derive(Debug, Args)]
+pub(crate) struct EntranceAt {
+    /// The service.
+    pub service: String,
+    /// Where; production when absent.
+    #[arg(long)]
+    pub environment: Option<String>,
+    /// Kept in the audit log.
+    #[arg(long, short = 'm', default_value = "")]
+    pub comment: String,
+}
+
 /// What to do about a repository's hook.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HookCommand {
@@ -221,7 +266,7 @@ pub(crate) enum Command {
         /// A rollout or a run, for example rollout-4; the newest under way when absent.
         target: Option<String>,
     },
-    /// Answer a run's gate with yes.
+    /// Answer a run's gate, or what a rollout's step waits for, with yes.
     Approve(About),
     /// Answer a run's gate with no.
     Reject(About),
@@ -235,13 +280,23 @@ pub(crate) enum Command {
     Pause(About),
     /// Go on with a paused rollout.
     Resume(About),
-    /// Go back to an earlier release, or undo a rollout.
+    /// Try again now what waits to be tried again, or begin anew what ended without being deployed.
+    Retry(About),
+    /// Take traffic off a rollout's candidate and begin its whole way anew.
+    Restart(About),
+    /// Hold, close or open what users reach a service by.
+    #[command(subcommand)]
+    Entrance(EntranceCommand),
+    /// Go back to an earlier release, or undo a rollout; says first how long it will take.
     Rollback {
         /// A service or a rollout.
         target: String,
         /// The release to go back to; the previous one when absent.
-        #[arg(long)]
+        #[arg(long = "to", visible_alias = "release", value_name = "RELEASE")]
         release: Option<String>,
+        /// Only say where it would lead and how long it would take.
+        #[arg(long)]
+        dry_run: bool,
         /// Where; production when absent.
         #[arg(long)]
         environment: Option<String>,

@@ -51,22 +51,20 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         Command::Status => status::status(&client, &out).await,
         Command::History { service, limit } => status::history(&client, &out, service, limit).await,
         Command::Watch { target } => watch::watch(&client, &out, target).await,
-        Command::Approve(about) => rollouts::answer(&client, &out, "runs", "approve", about).await,
+        command @ (Command::Approve(_)
+        | Command::Promote(_)
+        | Command::Abort(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Retry(_)
+        | Command::Restart(_)
+        | Command::Rollback { .. }
+        | Command::Entrance(_)) => steer(&client, &out, command).await,
         Command::Reject(about) => rollouts::answer(&client, &out, "runs", "reject", about).await,
         Command::Cancel(about) => rollouts::answer(&client, &out, "runs", "cancel", about).await,
-        Command::Promote(about) => rollouts::answer(&client, &out, "rollouts", "promote", about).await,
-        Command::Abort(about) => rollouts::answer(&client, &out, "rollouts", "abort", about).await,
-        Command::Pause(about) => rollouts::answer(&client, &out, "rollouts", "pause", about).await,
-        Command::Resume(about) => rollouts::answer(&client, &out, "rollouts", "resume", about).await,
         Command::LiftQuarantine(about) => {
             rollouts::answer(&client, &out, "releases", "lift-quarantine", about).await
         }
-        Command::Rollback {
-            target,
-            release,
-            environment,
-            comment,
-        } => rollouts::roll_back(&client, &out, target, release, environment, comment).await,
         Command::Logs(query) => signals::logs(&client, &out, query).await,
         Command::Query { query, time } => signals::query(&client, &out, query, time).await,
         Command::Incidents { open, command } => match command {
@@ -86,5 +84,37 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         | Command::Completions { .. }
         | Command::Hook(HookCommand::Install { .. })
         | Command::Init { .. } => anyhow::bail!("failed to dispatch: this command needs no server"),
+    }
+}
+
+/// What people tell rollouts and entrances.
+async fn steer(client: &Client, out: &Printer, command: Command) -> Result<bool> {
+    match command {
+        Command::Approve(about) => {
+            let of = if about.id.starts_with("rollout-") {
+                "rollouts"
+            } else {
+                "runs"
+            };
+            rollouts::answer(client, out, of, "approve", about).await
+        }
+        Command::Retry(about) => rollouts::answer(client, out, "rollouts", "retry", about).await,
+        Command::Restart(about) => rollouts::answer(client, out, "rollouts", "restart", about).await,
+        Command::Entrance(command) => rollouts::entrance(client, out, command).await,
+        Command::Promote(about) => rollouts::answer(client, out, "rollouts", "promote", about).await,
+        Command::Abort(about) => rollouts::answer(client, out, "rollouts", "abort", about).await,
+        Command::Pause(about) => rollouts::answer(client, out, "rollouts", "pause", about).await,
+        Command::Resume(about) => rollouts::answer(client, out, "rollouts", "resume", about).await,
+        Command::Rollback {
+            target,
+            release,
+            dry_run,
+            environment,
+            comment,
+        } => {
+            let request = rollouts::way_back(target, release, environment, comment);
+            rollouts::roll_back(client, out, request, dry_run).await
+        }
+        _ => anyhow::bail!("failed to dispatch: this command steers nothing"),
     }
 }

@@ -1,14 +1,13 @@
 //! Commands of people, each to the machine it is for.
 
-use trimtab_api::{Command, DeployRequest, Done, Fault, Principal, RollBackRequest, SilenceOf};
+use trimtab_api::{Command, DeployRequest, Done, Fault, Principal, SilenceOf};
 use trimtab_control::clock;
 use trimtab_control::host::HostError;
-use trimtab_control::world::{PRODUCTION, STAGING, environment};
 use trimtab_control::{runs, start_rollout};
 use trimtab_model::{Actor, ReleaseId, ServiceName};
 use trimtab_pipeline::Event as RunEvent;
 use trimtab_pipeline::Stage;
-use trimtab_rollout::Event as RolloutEvent;
+use trimtab_rollout::{End, Event as RolloutEvent};
 
 use super::{AppBackend, actor, unavailable};
 
@@ -59,7 +58,14 @@ impl AppBackend {
                 };
                 self.tell_rollout(&rollout, event).await
             }
+            Command::ApproveStep { rollout, .. } => self.approve_step(who, &rollout).await,
+            Command::Retry { rollout, .. } => self.retry_rollout(who, &rollout).await,
+            Command::Restart { rollout, .. } => {
+                self.tell_rollout(&rollout, RolloutEvent::Restarted { at, by: who })
+                    .await
+            }
             Command::RollBack(request) => self.roll_back(who, request).await,
+            Command::Entrance { service, request } => self.regulate(who, &service, request).await,
             Command::Acknowledge { .. }
             | Command::TakeOver { .. }
             | Command::FixApplied { .. }
@@ -137,7 +143,46 @@ impl AppBackend {
         Ok(done(message, id, &format!("/runs/{id}")))
     }
 
-    async fn tell_rollout(&self, id: &str, event: RolloutEvent) -> Result<Done, Fault> {
+    async fn approve_step(&self, by: Actor, id: &str) -> Result<Done, Fault> {
+        let state = self.rollout_snapshot(id)?.state;
+        let waiting = state.phase.step().filter(|_| state.phase.waits_for_person());
+        let Some(step) = waiting else {
+            return Err(Fault::conflict(
+                format!("{id} does not wait for a person: {}", state.describe()),
+                "look at the rollout; only a step that waits can be approved",
+            ));
+        };
+        let at = clock::now();
+        self.tell_rollout(id, RolloutEvent::Approved { at, by, step })
+            .await
+    }
+
+    /// What waits to be tried again is tried now; what ended without being deployed is begun anew.
+    async fn retry_rollout(&self, by: Actor, id: &str) -> Result<Done, Fault> {
+        let rollout = self.rollout_snapshot(id)?;
+        match rollout.state.end() {
+            None => {
+                let at = clock::now();
+                self.tell_rollout(id, RolloutEvent::Retried { at, by }).await
+            }
+            Some(End::Deployed) => Err(Fault::conflict(
+                format!("{id} is deployed"),
+                "there is nothing to be tried again",
+            )),
+            Some(End::RolledBack { .. } | End::Failed { .. }) => {
+                let plan = &rollout.plan;
+                let (place, release) = (&plan.environment, &plan.candidate);
+                let started = start_rollout::start(&self.world, place, release, None, &by, false).await;
+                let again = started.map_err(|reason| {
+                    Fault::conflict(reason, "lift the quarantine if the release is good after all")
+                })?;
+                let message = format!("{} tries {release} again in {place}", again.id);
+                Ok(done(message, &again.id, &format!("/rollouts/{}", again.id)))
+            }
+        }
+    }
+
+    pub(super) async fn tell_rollout(&self, id: &str, event: RolloutEvent) -> Result<Done, Fault> {
         let before = self.rollout_snapshot(id)?;
         let sent = self.world.machines().rollouts.send(id, event).await;
         let after = sent.map_err(|error| refused("rollout", id, error))?;
@@ -177,60 +222,6 @@ impl AppBackend {
         moved(before.sequence, after.sequence, &after.state.describe())?;
         let message = format!("{id}: {}", after.state.describe());
         Ok(done(message, &id, &format!("/incidents/{id}")))
-    }
-
-    /// A rollout under way is rolled back; else the wanted or previous release is rolled out at once.
-    async fn roll_back(&self, by: Actor, request: RollBackRequest) -> Result<Done, Fault> {
-        let named = request
-            .rollout
-            .as_deref()
-            .map(|id| self.rollout_snapshot(id))
-            .transpose()?;
-        let (service, place) = match &named {
-            Some(rollout) => (rollout.plan.service.clone(), rollout.plan.environment.clone()),
-            None => {
-                let service = request.service.as_deref().ok_or_else(|| {
-                    Fault::invalid("neither a rollout nor a service is named", "name one of them")
-                })?;
-                let place = match request.environment.as_deref() {
-                    None | Some(PRODUCTION) => PRODUCTION,
-                    Some(STAGING) => STAGING,
-                    Some(other) => return Err(Fault::not_found("environment", other)),
-                };
-                (service_name(service)?, environment(place))
-            }
-        };
-        let all = self.world.rollouts_of(&service, &place);
-        let under_way = all.iter().rev().find(|rollout| rollout.state.end().is_none());
-        if let (Some(rollout), None) = (under_way, &request.release) {
-            let event = RolloutEvent::RolledBack {
-                at: clock::now(),
-                by,
-                reason: request.comment,
-            };
-            return self.tell_rollout(&rollout.id, event).await;
-        }
-        let target = match request.release.as_deref() {
-            Some(wanted) => release_id(wanted)?,
-            None => {
-                let stable = self.world.stable(&service, &place);
-                let previous = stable.and_then(|stable| self.world.previous(&service, &place, &stable));
-                previous.ok_or_else(|| {
-                    Fault::conflict(
-                        format!("{service} has no earlier good release in {place}"),
-                        "deploy a corrected commit instead",
-                    )
-                })?
-            }
-        };
-        let known = self.world.releases.get(&target);
-        if known.is_none_or(|recorded| recorded.release.service != service) {
-            return Err(Fault::not_found("release", target.as_str()));
-        }
-        let started = start_rollout::start(&self.world, &place, &target, None, &by, true).await;
-        let rollout = started.map_err(|reason| Fault::conflict(reason, "name another release"))?;
-        let message = format!("{} returns {service} in {place} to {target}", rollout.id);
-        Ok(done(message, &rollout.id, &format!("/rollouts/{}", rollout.id)))
     }
 
     async fn silence(&self, by: Actor, of: SilenceOf, reason: &str, minutes: u64) -> Result<Done, Fault> {
@@ -320,6 +311,9 @@ fn comment(command: &Command) -> Option<(&'static str, String, String)> {
         Command::Abort { rollout, comment } => ("abort", rollout, comment),
         Command::Pause { rollout, comment } => ("pause", rollout, comment),
         Command::Resume { rollout, comment } => ("resume", rollout, comment),
+        Command::ApproveStep { rollout, comment } => ("approve", rollout, comment),
+        Command::Retry { rollout, comment } => ("retry", rollout, comment),
+        Command::Restart { rollout, comment } => ("restart", rollout, comment),
         Command::Acknowledge { incident, comment } => ("acknowledge", incident, comment),
         Command::TakeOver { incident, comment } => ("take over", incident, comment),
         _ => return None,
@@ -327,7 +321,7 @@ fn comment(command: &Command) -> Option<(&'static str, String, String)> {
     (!comment.trim().is_empty()).then(|| (name, about.clone(), comment.clone()))
 }
 
-fn done(message: String, id: &str, link: &str) -> Done {
+pub(super) fn done(message: String, id: &str, link: &str) -> Done {
     Done {
         message,
         id: Some(id.to_owned()),
@@ -356,6 +350,6 @@ pub(super) fn service_name(text: &str) -> Result<ServiceName, Fault> {
     ServiceName::new(text).map_err(|error| Fault::invalid(error.to_string(), "correct the service's name"))
 }
 
-fn release_id(text: &str) -> Result<ReleaseId, Fault> {
+pub(super) fn release_id(text: &str) -> Result<ReleaseId, Fault> {
     ReleaseId::new(text).map_err(|error| Fault::invalid(error.to_string(), "correct the release's id"))
 }

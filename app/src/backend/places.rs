@@ -120,6 +120,7 @@ impl AppBackend {
             release: stable.map(|release| release.to_string()),
             url: None,
             rollout: under_way.map(|rollout| rollout.id.clone()),
+            entrance: self.entrance_state(service, &wanted),
             health,
             instances: own
                 .into_iter()

@@ -80,7 +80,7 @@ impl AppBackend {
             finished_at: state.end().map(|_| moment(rollout.changed_at)),
             run: plan.run.as_ref().map(ToString::to_string),
             incident: incident.map(|incident| incident.id.clone()),
-            allowed: allowed(rollout),
+            allowed: self.allowed(rollout),
         }
     }
 
@@ -124,6 +124,43 @@ impl AppBackend {
         Ok(all.into_iter().find(|incident| incident.id == *id))
     }
 
+    /// What people may do with it now.
+    fn allowed(&self, rollout: &Snapshot<Rollouts>) -> Allowed {
+        let (phase, state) = (&rollout.state.phase, state_of(rollout));
+        let forward = matches!(
+            state,
+            RolloutState::Preparing | RolloutState::Watching | RolloutState::Paused
+        );
+        let paused = state == RolloutState::Paused;
+        let waits = forward && phase.waits_for_person();
+        let ended = rollout.state.end();
+        let failed = matches!(ended, Some(End::Failed { .. } | End::RolledBack { .. }));
+        let free = |plan: &trimtab_rollout::Plan| {
+            let newest = self.world.rollouts_of(&plan.service, &plan.environment);
+            let is_newest = newest.last().is_some_and(|newest| newest.id == rollout.id);
+            is_newest && self.world.releases.quarantined(&plan.candidate_digest).is_none()
+        };
+        let in_charge = rollout.state.protection.as_ref();
+        let in_charge = in_charge.is_some_and(|protection| protection.incident.is_some());
+        Allowed {
+            promote: matches!(state, RolloutState::Watching | RolloutState::Paused),
+            abort: forward,
+            pause: forward && !paused,
+            resume: paused || waits,
+            roll_back: forward
+                || matches!(
+                    state,
+                    RolloutState::Completing | RolloutState::Protected | RolloutState::Deployed
+                ),
+            approve: waits && !paused,
+            retry: (ended.is_none() && rollout.state.retry_at.is_some()) || (failed && free(&rollout.plan)),
+            restart: matches!(phase.way(), Way::Forward | Way::Landing)
+                && !rollout.state.irreversible
+                && rollout.state.cause.is_none()
+                && !in_charge,
+        }
+    }
+
     /// Where the candidate is reached beside the traffic, while it is on trial.
     async fn preview(&self, rollout: &Snapshot<Rollouts>) -> Result<Option<String>, Fault> {
         if rollout.state.end().is_some() {
@@ -160,25 +197,5 @@ fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
             Way::Landing => RolloutState::Completing,
             Way::Back | Way::Over => RolloutState::RollingBack,
         },
-    }
-}
-
-fn allowed(rollout: &Snapshot<Rollouts>) -> Allowed {
-    let state = state_of(rollout);
-    let forward = matches!(
-        state,
-        RolloutState::Preparing | RolloutState::Watching | RolloutState::Paused
-    );
-    let paused = state == RolloutState::Paused;
-    Allowed {
-        promote: matches!(state, RolloutState::Watching | RolloutState::Paused),
-        abort: forward,
-        pause: forward && !paused,
-        resume: paused || (forward && rollout.state.phase.waits_for_person()),
-        roll_back: forward
-            || matches!(
-                state,
-                RolloutState::Completing | RolloutState::Protected | RolloutState::Deployed
-            ),
     }
 }

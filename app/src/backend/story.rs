@@ -200,7 +200,7 @@ impl AppBackend {
                 .find_map(|kind| self.service_of(kind, id)),
             "forge" | "feedback" => Some(id.to_owned()),
             "release" => id.rsplit_once("-r").map(|(service, _)| service.to_owned()),
-            "flags" => Some(split(id).0.to_owned()),
+            "flags" | "entrance" => Some(split(id).0.to_owned()),
             _ => None,
         }
     }
@@ -261,6 +261,7 @@ fn kind_and_link(stream: &str, id: &str, event: &str) -> (TimelineKind, Option<S
         "release" => (TimelineKind::Pipeline, page("releases")),
         "forge" => (TimelineKind::Code, Some("/pipelines".to_owned())),
         "token" | "silence" => (TimelineKind::Configuration, None),
+        "entrance" => (TimelineKind::Traffic, Some("/services".to_owned())),
         "flags" => (TimelineKind::Configuration, Some("/flags".to_owned())),
         "comment" => {
             let folder = match id.split('-').next() {

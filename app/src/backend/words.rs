@@ -32,6 +32,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
     let text = match stream {
         "run" | "rollout" | "incident" | "report" | "comment" | "flags" => format!("{id}: {text}"),
         "release" | "token" | "silence" => format!("{id} {text}"),
+        "entrance" => format!("{}: {text}", id.replace('/', " in ")),
         _ => text,
     };
     Words {
@@ -190,6 +191,25 @@ fn rollout(event: &StoredEvent, well: bool, weight: Option<f64>) -> Told {
         "condemned" => ("critical", format!("condemned by {}", text_of(body, "incident"))),
         "cleared" => ("good", format!("cleared by {}", text_of(body, "incident"))),
         "superseded" => info(format!("superseded by {by}")),
+        other => steered(body, well, other),
+    }
+}
+
+fn steered(body: &Value, well: bool, last: &str) -> Told {
+    let by = text_of(body, "by");
+    match last {
+        "approved" => ("good", format!("approved by {by}")),
+        "restarted" => ("warning", format!("begun anew by {by}")),
+        "retried" => info(format!("tried again by {by}")),
+        "hook_ran" => {
+            let hook = body["hook"]["at"].as_str().unwrap_or_default();
+            either(
+                well,
+                &format!("the job `{hook}` passed"),
+                &format!("the job `{hook}` failed"),
+            )
+        }
+        "recalled" => ("warning", format!("recalled by {}", text_of(body, "group"))),
         other => common(body, other),
     }
 }
@@ -274,6 +294,9 @@ fn rest(event: &StoredEvent, stream: &str) -> Told {
         )),
         ("token", "created") => info(format!("is made for {}", text_of(body, "name"))),
         ("token", _) => ("warning", "is revoked".to_owned()),
+        ("entrance", "held") => ("warning", "requests are held".to_owned()),
+        ("entrance", "closed") => ("warning", "is closed to users".to_owned()),
+        ("entrance", _) => info("is open to users"),
         ("silence", "begun") => ("warning", "holds notifications back".to_owned()),
         ("silence", _) => info("is over"),
         ("comment", _) => info(format!(

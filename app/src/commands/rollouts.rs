@@ -1,12 +1,12 @@
 //! Runs and rollouts: start and steer.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use trimtab_api as api;
 use trimtab_api::routes::fill;
 
-use super::client::{Client, read};
-use super::print::{Printer, Tone};
-use crate::cli::About;
+use super::client::{Client, read, with_query};
+use super::print::{Printer, Tone, clean};
+use crate::cli::{About, EntranceCommand};
 
 pub(super) async fn deploy(
     client: &Client,
@@ -48,14 +48,13 @@ pub(super) async fn answer(
     done(client, out, &client.post(&path, &comment).await?, &next)
 }
 
-pub(super) async fn roll_back(
-    client: &Client,
-    out: &Printer,
+/// What is asked for by a rollout's id, or a service's name.
+pub(super) fn way_back(
     target: String,
     release: Option<String>,
     environment: Option<String>,
     comment: String,
-) -> Result<bool> {
+) -> api::RollBackRequest {
     let is_rollout = target
         .strip_prefix("rollout-")
         .is_some_and(|number| number.parse::<u64>().is_ok());
@@ -64,14 +63,36 @@ pub(super) async fn roll_back(
     } else {
         (None, Some(target))
     };
-    let body = api::RollBackRequest {
+    api::RollBackRequest {
         rollout,
         service,
         environment,
         release,
         comment,
-    };
-    let answer = client.post("/api/v1/rollback", &body).await?;
+    }
+}
+
+/// Says how long it will take, then does it.
+pub(super) async fn roll_back(
+    client: &Client,
+    out: &Printer,
+    request: api::RollBackRequest,
+    dry_run: bool,
+) -> Result<bool> {
+    let asked = client.get(&with_query("/api/v1/rollback", &request)).await?;
+    let forecast: api::RollBackForecast = read(&asked)?;
+    if dry_run && out.json(&asked)? {
+        return Ok(true);
+    }
+    if !out.json_wanted() {
+        let (service, environment) = (clean(&forecast.service), clean(&forecast.environment));
+        out.line(&format!("{service} in {environment}: {}", clean(&forecast.text)));
+    }
+    if dry_run {
+        out.next("the same without --dry-run");
+        return Ok(forecast.release.is_some());
+    }
+    let answer = client.post("/api/v1/rollback", &request).await?;
     let rollout = read::<api::Done>(&answer)?.id.unwrap_or_default();
     done(
         client,
@@ -79,6 +100,34 @@ pub(super) async fn roll_back(
         &answer,
         format!("trimtab watch {rollout}").trim_end(),
     )
+}
+
+pub(super) async fn entrance(client: &Client, out: &Printer, command: EntranceCommand) -> Result<bool> {
+    let (at, mode, seconds, page) = match command {
+        EntranceCommand::Hold { at, seconds } => (at, api::EntranceMode::Held, Some(seconds), None),
+        EntranceCommand::Close {
+            at,
+            page,
+            retry_after,
+        } => (at, api::EntranceMode::Closed, Some(retry_after), page),
+        EntranceCommand::Open { at } => (at, api::EntranceMode::Open, None, None),
+    };
+    let read_page = |path: std::path::PathBuf| {
+        std::fs::read_to_string(&path).with_context(|| format!("failed to read the page {}", path.display()))
+    };
+    let request = api::EntranceRequest {
+        environment: at.environment,
+        mode,
+        seconds,
+        page: page.map(read_page).transpose()?,
+        comment: at.comment,
+    };
+    let path = fill("/api/v1/services/{id}/entrance", &[&at.service]);
+    let next = match mode {
+        api::EntranceMode::Open => "trimtab status".to_owned(),
+        _ => format!("trimtab entrance open {}", at.service),
+    };
+    done(client, out, &client.post(&path, &request).await?, &next)
 }
 
 /// Says what a command brought about, where to see it, and what to do next.

@@ -1,7 +1,7 @@
 //! Every command, for people and for programs, and what reaches the server.
 
 use serde_json::Value;
-use trimtab_api::{Command, DeployRequest, RollBackRequest, SilenceOf};
+use trimtab_api::{Command, DeployRequest, EntranceMode, EntranceRequest, RollBackRequest, SilenceOf};
 
 use crate::server::{Server, command, finish, finish_in, finish_with};
 
@@ -120,6 +120,15 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
         incident: Some(incident.clone()),
         ..SilenceOf::default()
     };
+    let entrance = |mode, seconds, comment| Command::Entrance {
+        service: text("blocks"),
+        request: EntranceRequest {
+            mode,
+            seconds,
+            comment: text(comment),
+            ..EntranceRequest::default()
+        },
+    };
     vec![
         (
             &["deploy", "blocks"],
@@ -158,11 +167,35 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
             about!(Resume, rollout),
         ),
         (
+            &["approve", "rollout-4", "-m", "seen in staging"],
+            about!(ApproveStep, rollout),
+        ),
+        (
+            &["retry", "rollout-4", "-m", "seen in staging"],
+            about!(Retry, rollout),
+        ),
+        (
+            &["restart", "rollout-4", "-m", "seen in staging"],
+            about!(Restart, rollout),
+        ),
+        (
+            &["entrance", "hold", "blocks", "--seconds", "9"],
+            entrance(EntranceMode::Held, Some(9), ""),
+        ),
+        (
+            &["entrance", "close", "blocks", "-m", "moving"],
+            entrance(EntranceMode::Closed, Some(60), "moving"),
+        ),
+        (
+            &["entrance", "open", "blocks"],
+            entrance(EntranceMode::Open, None, ""),
+        ),
+        (
             &["rollback", "rollout-4"],
             roll_back(Some("rollout-4"), None, None),
         ),
         (
-            &["rollback", "blocks", "--release", "blocks-r1"],
+            &["rollback", "blocks", "--to", "blocks-r1"],
             roll_back(None, Some("blocks"), Some("blocks-r1")),
         ),
         (

@@ -19,4 +19,5 @@ mod people;
 mod pipeline;
 mod rolling;
 mod shown;
+mod steering;
 mod story;

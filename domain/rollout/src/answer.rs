@@ -70,6 +70,7 @@ pub(crate) fn said(plan: &Plan, state: &State, event: &Event) -> Said {
         | Event::Protected { .. }
         | Event::Condemned { .. }
         | Event::Cleared { .. }
+        | Event::Recalled { .. }
         | Event::Superseded { .. } => Said::Nothing,
     }
 }

@@ -38,6 +38,8 @@ pub enum Cause {
     RolledBack { by: Actor, reason: String },
     /// A person stopped the rollout.
     Aborted { by: Actor },
+    /// Another member of its group went back, or the group was called off.
+    Recalled { group: String, reason: String },
     /// A newer rollout took over.
     Superseded { by: RolloutId },
 }
@@ -61,6 +63,7 @@ impl Cause {
             | Cause::Inconclusive { .. }
             | Cause::TimedOut { .. }
             | Cause::Aborted { .. }
+            | Cause::Recalled { .. }
             | Cause::Superseded { .. } => false,
         }
     }
@@ -86,6 +89,7 @@ impl fmt::Display for Cause {
             Cause::RolledBack { by, reason } if reason.is_empty() => write!(f, "by {by}"),
             Cause::RolledBack { by, reason } => write!(f, "by {by}: {reason}"),
             Cause::Aborted { by } => write!(f, "aborted by {by}"),
+            Cause::Recalled { group, reason } => write!(f, "recalled by {group}: {reason}"),
             Cause::Superseded { by } => write!(f, "superseded by {by}"),
         }
     }

@@ -158,6 +158,13 @@ pub enum Event {
         by: Actor,
         reason: String,
     },
+    /// Its group goes back, because of another member or because a person said so: back to the baseline,
+    /// without a quarantine.
+    Recalled {
+        at: Timestamp,
+        group: String,
+        reason: String,
+    },
     /// A newer rollout of the service takes over: back to the baseline, without a quarantine.
     Superseded { at: Timestamp, by: RolloutId },
 }
@@ -188,6 +195,7 @@ impl Event {
             | Event::Protected { at, .. }
             | Event::Condemned { at, .. }
             | Event::Cleared { at, .. }
+            | Event::Recalled { at, .. }
             | Event::Superseded { at, .. } => *at,
         }
     }
@@ -216,6 +224,7 @@ impl Event {
             | Event::Protected { .. }
             | Event::Condemned { .. }
             | Event::Cleared { .. }
+            | Event::Recalled { .. }
             | Event::Superseded { .. } => None,
         }
     }

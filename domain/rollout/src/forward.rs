@@ -43,7 +43,7 @@ fn failed(plan: &Plan, state: State, phase: &Phase, reason: String, at: Timestam
             return advance(plan, told, at);
         }
         Phase::Hooking {
-            hook: hook @ Hook::Gate { .. },
+            hook: hook @ (Hook::Gate { .. } | Hook::Barrier { .. }),
         } => Cause::GateFailed {
             reason: format!("{hook}: {reason}"),
         },
@@ -179,6 +179,7 @@ fn hooked(plan: &Plan, state: State, hook: Hook, at: Timestamp) -> State {
         Hook::Before if plan.hooks.expand => enter(state, Phase::Hooking { hook: Hook::Expand }, at),
         Hook::Before | Hook::Expand => enter(state, Phase::Starting, at),
         Hook::Gate { step } => gates::gated(plan, state, step, at),
+        Hook::Barrier { step } => gates::opened(plan, state, step, at),
         Hook::Contract if plan.hooks.after => enter(state, Phase::Hooking { hook: Hook::After }, at),
         Hook::Contract | Hook::After => announce(state, End::Deployed, at),
     }
@@ -226,6 +227,15 @@ pub(crate) fn finish(plan: &Plan, state: State, at: Timestamp) -> State {
 }
 
 fn after_full(plan: &Plan, state: State, at: Timestamp) -> State {
+    match plan.group {
+        // The baseline stays warm until the whole group has come as far.
+        Some(_) => gates::barrier(plan, state, plan.steps().len() + 1, at),
+        None => landed(plan, state, at),
+    }
+}
+
+/// Everyone is on the candidate for good.
+pub(crate) fn landed(plan: &Plan, state: State, at: Timestamp) -> State {
     match plan.previous() {
         Some(_) => enter(state, Phase::DrainingBaseline, at),
         None => conclude(plan, state, at),

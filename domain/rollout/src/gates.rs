@@ -39,8 +39,27 @@ pub(crate) fn approved(plan: &Plan, state: State, step: usize, at: Timestamp) ->
     enter(watch::guarded(state, until), Phase::Holding { step, until }, at)
 }
 
-/// Goes on to `step` unless a freeze holds it; past the last step is what is left of the traffic.
+/// Goes on to `step`; a member of a group waits for the others first.
 pub(crate) fn go(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    match plan.group {
+        Some(_) => barrier(plan, state, step, at),
+        None => opened(plan, state, step, at),
+    }
+}
+
+/// Waits until the whole group has come as far.
+pub(crate) fn barrier(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    let guarded = watch::guarded(state, at.plus(millis(plan.limits.barrier_ms)));
+    let hook = Hook::Barrier { step };
+    enter(guarded, Phase::Hooking { hook }, at)
+}
+
+/// Nobody is waited for any more: goes on to `step` unless a freeze holds it; past the last step is what is
+/// left of the traffic, and then the baseline's end.
+pub(crate) fn opened(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
+    if step > plan.steps().len() {
+        return forward::landed(plan, state, at);
+    }
     match plan.frozen_until(at) {
         Some(until) => enter(watch::guarded(state, until), Phase::Frozen { step, until }, at),
         None => unfrozen(plan, state, step, at),
@@ -79,6 +98,7 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
         Phase::Frozen { .. } => step,
         _ => step + 1,
     };
+    let frozen = next == step;
     // What never had a user is not promoted past its first step: it is let go from a freeze only.
     let replaces = plan.traffic_step(step).replacement.is_some();
     let past_all = plan.steps().len();
@@ -88,7 +108,11 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
         ready: false,
         ..state
     };
-    let next = if replaces || !promoted.exposed {
+    // A member of a group is let go from its own step; the others are waited for all the same.
+    if plan.group.is_some() && !frozen {
+        return barrier(plan, promoted, next, at);
+    }
+    let next = if replaces || !promoted.exposed || plan.group.is_some() {
         next
     } else {
         past_all

@@ -38,6 +38,10 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
             None => backward::roll_back(plan, state, Cause::Aborted { by }, at),
             Some(_) => state,
         }),
+        Event::Recalled { at, group, reason } => Ok(match state.cause {
+            None => backward::roll_back(plan, state, Cause::Recalled { group, reason }, at),
+            Some(_) => state,
+        }),
         Event::Superseded { at, by } => Ok(superseded(plan, state, by, at)),
         Event::Cleared { at, incident, .. } => Ok(backward::cleared(plan, state, &incident, at)),
         Event::Paused { at, by } => Ok(pause(state, by, at)),
@@ -234,6 +238,7 @@ fn takes_back(event: &Event) -> bool {
         | Event::Condemned { .. }
         | Event::RolledBack { .. }
         | Event::Aborted { .. }
+        | Event::Recalled { .. }
         | Event::Restarted { .. } => true,
         Event::Observed { verdict, .. } => matches!(verdict, Verdict::Regressed { .. }),
         Event::Started { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trimtab_model::{Generation, ReleaseId, Timestamp, Weight};
 
 use crate::{
-    Effect, End, Event, Notice, OnInconclusive, Owed, Phase, Plan, State, Strategy, TimerName, Traffic,
+    Effect, End, Event, Hook, Notice, OnInconclusive, Owed, Phase, Plan, State, Strategy, TimerName, Traffic,
     TrafficStep, Way, answer::said, backward, forward, guard, replace, watch,
 };
 
@@ -213,6 +213,9 @@ fn deadline(plan: &Plan, state: &State) -> Timestamp {
             Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => limits.start_ms,
         },
         Phase::Restoring => limits.start_ms,
+        Phase::Hooking {
+            hook: Hook::Barrier { .. },
+        } => limits.barrier_ms,
         Phase::Hooking { .. } => limits.hook_ms,
         Phase::Testing => limits.test_ms,
         Phase::Shifting { .. } | Phase::Retiring { .. } | Phase::Finishing | Phase::Withdrawing => {

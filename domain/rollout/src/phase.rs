@@ -90,6 +90,12 @@ pub enum Hook {
         /// The step.
         step: usize,
     },
+    /// Where a member of a group waits for the others: before its traffic goes to `step`; one past the
+    /// steps is what is left of the traffic, and one more the baseline's end.
+    Barrier {
+        /// The step.
+        step: usize,
+    },
     /// After the baseline is gone: what only it needed is taken out of the database. From here on
     /// nothing leads back.
     Contract,
@@ -103,6 +109,7 @@ impl fmt::Display for Hook {
             Hook::Before => f.write_str("the hook before the rollout"),
             Hook::Expand => f.write_str("the migration that expands"),
             Hook::Gate { step } => write!(f, "the job after step {}", step + 1),
+            Hook::Barrier { step } => write!(f, "the group's barrier {}", step + 1),
             Hook::Contract => f.write_str("the migration that contracts"),
             Hook::After => f.write_str("the hook after the rollout"),
         }
@@ -140,7 +147,7 @@ impl Phase {
             | Phase::Approving { .. }
             | Phase::Holding { .. } => Way::Forward,
             Phase::Hooking { hook } => match hook {
-                Hook::Before | Hook::Expand | Hook::Gate { .. } => Way::Forward,
+                Hook::Before | Hook::Expand | Hook::Gate { .. } | Hook::Barrier { .. } => Way::Forward,
                 Hook::Contract | Hook::After => Way::Landing,
             },
             Phase::Finishing | Phase::DrainingBaseline | Phase::Lingering | Phase::Decommissioning => {
@@ -173,6 +180,10 @@ impl Phase {
             | Phase::Hooking {
                 hook: Hook::Gate { step },
             } => Some(*step),
+            // The step behind it: the one ahead has not begun.
+            Phase::Hooking {
+                hook: Hook::Barrier { step },
+            } => step.checked_sub(1),
             Phase::Hooking { .. }
             | Phase::Starting
             | Phase::Testing

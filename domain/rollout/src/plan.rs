@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Digest, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName, Timestamp, Weight};
 
-use crate::{TrafficStep, blue_green::BlueGreen, canary::Canary, direct::Direct, rolling::Rolling};
+use crate::{
+    TrafficStep, blue_green::BlueGreen, canary::Canary, direct::Direct, group::Membership, rolling::Rolling,
+};
 
 /// What a rollout sets out to do; fixed when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Plan {
     /// When no traffic may go forward. Nothing on the way back heeds it.
     #[serde(default)]
     pub freezes: Vec<Freeze>,
+    /// The group that it is released with, if it is.
+    #[serde(default)]
+    pub group: Option<Membership>,
 }
 
 /// The jobs of the team that run on the way; what they are is the shell's to know.
@@ -232,6 +237,14 @@ pub struct Limits {
     pub notify_ms: u64,
     /// A job of the team.
     pub hook_ms: u64,
+    /// Waiting for the other members of a group.
+    #[serde(default = "barrier_ms")]
+    pub barrier_ms: u64,
+}
+
+/// The others have pauses, questions and freezes of their own.
+fn barrier_ms() -> u64 {
+    72 * 3600 * 1000
 }
 
 impl Default for Limits {
@@ -251,6 +264,7 @@ impl Default for Limits {
             incident_wait_ms: 10 * SECOND,
             notify_ms: 60 * SECOND,
             hook_ms: 15 * 60 * SECOND,
+            barrier_ms: barrier_ms(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Actor, Generation, IncidentId, Timestamp, Weight};
 
-use crate::{Cause, End, Instances, Notice, Phase, Verdict};
+use crate::{Cause, End, Hook, Instances, Notice, Phase, Verdict};
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -141,6 +141,9 @@ impl State {
     pub fn describe(&self) -> String {
         let weight = self.traffic.weight;
         let what = match &self.phase {
+            Phase::Hooking {
+                hook: Hook::Barrier { .. },
+            } => format!("waiting at {weight} for the others of its group"),
             Phase::Hooking { hook } => format!("running {hook}"),
             Phase::Starting => "starting the candidate".to_owned(),
             Phase::Frozen { .. } => format!("held at {weight} by a freeze"),

@@ -13,7 +13,7 @@ use crate::direct::Direct;
 use crate::rolling::Rolling;
 use crate::*;
 
-fn blue_green() -> Plan {
+pub(crate) fn blue_green() -> Plan {
     Plan {
         rollout: "rollout-2".parse().unwrap(),
         service: "blocks".parse().unwrap(),
@@ -36,6 +36,7 @@ fn blue_green() -> Plan {
         limits: Limits::default(),
         hooks: Hooks::default(),
         freezes: Vec::new(),
+        group: None,
     }
 }
 
@@ -53,7 +54,7 @@ fn canary_step(weight: f64) -> CanaryStep {
     }
 }
 
-fn canary() -> Plan {
+pub(crate) fn canary() -> Plan {
     Plan {
         strategy: Strategy::Canary(Canary {
             test: false,
@@ -120,7 +121,7 @@ fn incident() -> IncidentId {
     "incident-1".parse().unwrap()
 }
 
-fn later(state: &State) -> Timestamp {
+pub(crate) fn later(state: &State) -> Timestamp {
     Timestamp(state.since.0 + 100)
 }
 
@@ -139,7 +140,7 @@ fn outcome(good: bool) -> Outcome {
 }
 
 /// The events that `effect` may be answered with, the good one first.
-fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
+pub(crate) fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
     let both = |make: &dyn Fn(Outcome) -> Event| vec![make(outcome(true)), make(outcome(false))];
     match effect.clone() {
         Effect::RunHook { hook, generation } => both(&|outcome| Event::HookRan {

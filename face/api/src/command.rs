@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use trimtab_model::Role;
 
-use crate::SilenceOf;
+use crate::{EntranceRequest, RollBackRequest, SilenceOf};
 
 /// Body of `POST /api/v1/deploy`: start a pipeline run of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,22 +21,6 @@ pub struct DeployRequest {
 #[serde(default)]
 pub struct Comment {
     /// What the person says; kept in the audit log.
-    pub comment: String,
-}
-
-/// Body of `POST /api/v1/rollback`: go back to a release, or undo a rollout.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct RollBackRequest {
-    /// The rollout to undo; or give a service.
-    pub rollout: Option<String>,
-    /// The service, with or without a release.
-    pub service: Option<String>,
-    /// Where; `production` when absent.
-    pub environment: Option<String>,
-    /// The release to go back to; the previous one when absent.
-    pub release: Option<String>,
-    /// Why; kept in the audit log.
     pub comment: String,
 }
 
@@ -116,8 +100,36 @@ pub enum Command {
         /// For the audit log.
         comment: String,
     },
+    /// Say yes to what a rollout's step waits for.
+    ApproveStep {
+        /// The rollout.
+        rollout: String,
+        /// For the audit log.
+        comment: String,
+    },
+    /// Try again now what waits to be tried again; or begin anew what ended without being deployed.
+    Retry {
+        /// The rollout.
+        rollout: String,
+        /// For the audit log.
+        comment: String,
+    },
+    /// Traffic off the candidate, then the whole way anew.
+    Restart {
+        /// The rollout.
+        rollout: String,
+        /// For the audit log.
+        comment: String,
+    },
     /// Go back to a release, or undo a rollout.
     RollBack(RollBackRequest),
+    /// Hold, close or open a service's entrance.
+    Entrance {
+        /// The service.
+        service: String,
+        /// What users shall meet.
+        request: EntranceRequest,
+    },
     /// "I have seen it."
     Acknowledge {
         /// The incident.
@@ -187,12 +199,15 @@ impl Command {
             | Command::Cancel { .. }
             | Command::Acknowledge { .. }
             | Command::FixApplied { .. } => Role::Developer,
-            Command::Approve { .. } | Command::Reject { .. } => Role::Approver,
+            Command::Approve { .. } | Command::Reject { .. } | Command::ApproveStep { .. } => Role::Approver,
             Command::Promote { .. }
             | Command::Abort { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::Retry { .. }
+            | Command::Restart { .. }
             | Command::RollBack(_)
+            | Command::Entrance { .. }
             | Command::TakeOver { .. }
             | Command::Resolve { .. }
             | Command::Silence { .. }

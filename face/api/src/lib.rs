@@ -8,6 +8,7 @@ mod approval;
 mod command;
 mod dashboard;
 mod doctor;
+mod entrance;
 mod fault;
 mod feedback;
 mod flags;
@@ -21,6 +22,7 @@ mod moment;
 mod notification;
 mod openapi;
 mod release;
+mod rollback;
 mod rollout;
 pub mod routes;
 mod run;
@@ -30,12 +32,13 @@ mod token;
 mod traces;
 
 pub use approval::Approval;
-pub use command::{Command, Comment, DeployRequest, Done, RollBackRequest, SilenceRequest};
+pub use command::{Command, Comment, DeployRequest, Done, SilenceRequest};
 pub use dashboard::{
     Chart, ChartSeries, Dashboard, DashboardQuery, Figure, FigureGroup, FigureState, Marker, MarkerQuery,
     Markers,
 };
 pub use doctor::{Check, CheckState, Doctor};
+pub use entrance::{EntranceMode, EntranceRequest, EntranceState};
 pub use fault::{Fault, FaultCode};
 pub use feedback::NewFeedback;
 pub use flags::{
@@ -57,6 +60,7 @@ pub use moment::{Moment, MomentError};
 pub use notification::{Delivery, DeliveryState, NotificationQuery};
 pub use openapi::openapi;
 pub use release::{Provenance, Release, ReleaseState, StepResult};
+pub use rollback::{RollBackForecast, RollBackRequest};
 pub use rollout::{
     Allowed, ArmFigures, Evidence, Forecast, Rollout, RolloutQuery, RolloutState, RolloutSummary, Strategy,
     Verdict, VerdictDecision, WeightStep,

@@ -124,6 +124,12 @@ pub struct Allowed {
     pub resume: bool,
     /// May be rolled back.
     pub roll_back: bool,
+    /// Waits for a yes to its step.
+    pub approve: bool,
+    /// Something waits to be tried again, or it ended without being deployed and may be begun anew.
+    pub retry: bool,
+    /// May begin its way anew.
+    pub restart: bool,
 }
 
 /// What one arm served during the rollout.

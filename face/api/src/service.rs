@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HealthStatus, Moment};
+use crate::{EntranceState, HealthStatus, Moment};
 
 /// A service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub struct Environment {
     /// The rollout under way.
     #[serde(default)]
     pub rollout: Option<String>,
+    /// What a person made of its entrance; none when it is simply open.
+    #[serde(default)]
+    pub entrance: Option<EntranceState>,
     /// Health of the service here.
     pub health: HealthStatus,
     /// Every instance, of all releases.

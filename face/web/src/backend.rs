@@ -83,6 +83,8 @@ pub trait Backend: FlagBackend {
     async fn rollouts(&self, query: api::RolloutQuery) -> Result<Vec<api::RolloutSummary>, Fault>;
     /// One rollout.
     async fn rollout(&self, id: &str) -> Result<api::Rollout, Fault>;
+    /// Where a way back leads and how long it takes.
+    async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault>;
     /// Incidents, newest first.
     async fn incidents(&self, query: api::IncidentQuery) -> Result<Vec<api::IncidentSummary>, Fault>;
     /// One incident.

@@ -7,7 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
-use trimtab_api::{Command, DeployRequest, Fault, NewToken, RollBackRequest, SilenceOf, TokenCreated};
+use trimtab_api::{
+    Command, DeployRequest, EntranceMode, EntranceRequest, Fault, NewToken, RollBackRequest, SilenceOf,
+    TokenCreated,
+};
 
 use crate::TokenHash;
 use crate::auth::{Caller, Fields, cookie, set_cookie};
@@ -82,6 +85,13 @@ fn command(verb: &str, id: String, fields: &Fields) -> Result<Command, Fault> {
             comment,
             ..RollBackRequest::default()
         }),
+        "approve-step" => Command::ApproveStep { rollout: id, comment },
+        "retry-rollout" => Command::Retry { rollout: id, comment },
+        "restart" => Command::Restart { rollout: id, comment },
+        "entrance" => Command::Entrance {
+            service: id,
+            request: entrance(fields, comment)?,
+        },
         "return-to" => Command::RollBack(RollBackRequest {
             release: Some(id),
             comment,
@@ -116,6 +126,33 @@ fn command(verb: &str, id: String, fields: &Fields) -> Result<Command, Fault> {
         "retry" => Command::RetryNotification { notification: id },
         "revoke-token" => Command::RevokeToken { token: id },
         _ => return Err(Fault::not_found("form", verb)),
+    })
+}
+
+/// What a form wants of an entrance.
+fn entrance(fields: &Fields, comment: String) -> Result<EntranceRequest, Fault> {
+    let mode = match fields.text("mode") {
+        "held" => EntranceMode::Held,
+        "closed" => EntranceMode::Closed,
+        "open" | "" => EntranceMode::Open,
+        other => return Err(Fault::not_found("mode", other)),
+    };
+    let seconds = match fields.text("seconds") {
+        "" => None,
+        text => Some(text.parse().map_err(|_| {
+            Fault::invalid(
+                format!("failed to read the seconds {text:?}"),
+                "give a whole number",
+            )
+        })?),
+    };
+    let environment = Some(fields.text("environment").to_owned()).filter(|name| !name.is_empty());
+    Ok(EntranceRequest {
+        environment,
+        mode,
+        seconds,
+        page: None,
+        comment,
     })
 }
 

@@ -184,6 +184,7 @@ pub fn hook(project: &Project, hook: Hook) -> Option<&Command> {
         Hook::Expand => hooks.expand.as_ref(),
         Hook::Contract => hooks.contract.as_ref(),
         Hook::After => hooks.after.as_ref(),
+        Hook::Barrier { .. } => None,
         Hook::Gate { step } => project.production.steps.get(step)?.job.as_ref(),
     }
 }

@@ -17,10 +17,12 @@ use trimtab_series::{Series, SeriesError};
 use trimtab_store::{Store, StoreConfig, StoreError};
 
 use crate::clock;
+use crate::closures::{self, Closures};
 use crate::evidence::Evidence;
 use crate::exposures::Exposures;
 use crate::flag_book::{FlagBook, FlagError};
 use crate::fleet::{Fleet, TelemetryAddress};
+use crate::groups::GroupHands;
 use crate::host::{Host, HostError};
 use crate::identity::{InstanceTokens, KeyError, key_file};
 use crate::incident_hands::IncidentHands;
@@ -180,6 +182,7 @@ impl Control {
             artifacts,
             fleet,
             traffic: Traffic::open(proxy, &dir.join("routing.json"), secret).await?,
+            closures: Closures::open(journal.clone()).await?,
             flags: FlagBook::open(journal.clone()).await?,
             exposures: Exposures::open(&dir.join("flags-asked.json"), clock::now()),
             outbox: Outbox::open(dir.join("outbox.db"), options.receivers).await?,
@@ -194,6 +197,7 @@ impl Control {
         let machines = Machines {
             runs: Host::open(journal.clone()).await?,
             rollouts: Host::open(journal.clone()).await?,
+            groups: Host::open(journal.clone()).await?,
             incidents: Host::open(journal).await?,
         };
         // The cell was made empty above.
@@ -205,6 +209,10 @@ impl Control {
             .machines()
             .rollouts
             .resume(Arc::new(RolloutHands(world.clone())));
+        world
+            .machines()
+            .groups
+            .resume(Arc::new(GroupHands(world.clone())));
         world
             .machines()
             .incidents
@@ -330,6 +338,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),
         tokio::spawn(frames::exposures(world.clone())).abort_handle(),
+        tokio::spawn(closures::keep(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),
         tokio::spawn(projector.run()).abort_handle(),
         tokio::spawn(analysis::feel(world.clone())).abort_handle(),

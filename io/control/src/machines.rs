@@ -1,4 +1,4 @@
-//! The three machines as the host runs them.
+//! The machines as the host runs them.
 
 use serde::Serialize;
 
@@ -10,6 +10,8 @@ pub struct Runs;
 pub struct Rollouts;
 /// Incidents.
 pub struct Incidents;
+/// Services released together.
+pub struct Groups;
 
 macro_rules! machine {
     ($name:ident, $stream:literal, $domain:ident) => {
@@ -42,9 +44,11 @@ macro_rules! machine {
 use trimtab_incident as incident;
 use trimtab_pipeline as pipeline;
 use trimtab_rollout as rollout;
+use trimtab_rollout::group;
 
 machine!(Runs, "run", pipeline);
 machine!(Rollouts, "rollout", rollout);
+machine!(Groups, "group", group);
 machine!(Incidents, "incident", incident);
 
 /// The `by` field that events of people carry.

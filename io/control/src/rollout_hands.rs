@@ -286,6 +286,9 @@ impl Work {
                 }
                 _ => {}
             }
+            if let Some(reason) = self.group_regressed() {
+                return Verdict::Regressed { reason };
+            }
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
                 break;
@@ -382,7 +385,9 @@ fn begin_trial(world: &World, plan: &Plan, project: &trimtab_project::Project) {
         .read()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .clone();
-    let config = models.config(&blueprint::verdict_config(project));
+    let mut config = models.config(&blueprint::verdict_config(project));
+    // A member of a group has a share of the group's alpha.
+    config.alpha = crate::groups::alpha_of(world, plan).unwrap_or(config.alpha);
     world.evidence.begin(subject, config, models.templates);
 }
 

@@ -24,6 +24,7 @@ impl Work {
         let name = match hook {
             Hook::Before => "before",
             Hook::Expand => "expand",
+            Hook::Barrier { step } => return self.barrier(step).await,
             Hook::Gate { .. } => "gate",
             Hook::Contract => "contract",
             Hook::After => "after",

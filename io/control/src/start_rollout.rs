@@ -5,6 +5,7 @@ use std::sync::Arc;
 use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName};
 use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
 use trimtab_rollout::direct::Direct;
+use trimtab_rollout::group::Membership;
 use trimtab_rollout::{End, Event, Hooks, Limits, Plan, Strategy};
 
 use crate::blueprint;
@@ -59,6 +60,29 @@ pub async fn start(
     by: &Actor,
     direct: bool,
 ) -> Result<Snapshot<Rollouts>, String> {
+    start_as(world, environment, release, run, by, direct, None).await
+}
+
+/// Starts the rollout of a member of a group.
+pub(crate) async fn start_member(
+    world: &Arc<World>,
+    environment: &EnvironmentName,
+    release: &ReleaseId,
+    by: &Actor,
+    membership: Membership,
+) -> Result<Snapshot<Rollouts>, String> {
+    start_as(world, environment, release, None, by, false, Some(membership)).await
+}
+
+async fn start_as(
+    world: &Arc<World>,
+    environment: &EnvironmentName,
+    release: &ReleaseId,
+    run: Option<RunId>,
+    by: &Actor,
+    direct: bool,
+    group: Option<Membership>,
+) -> Result<Snapshot<Rollouts>, String> {
     let (recorded, project) = world.release(release).map_err(|error| error.to_string())?;
     let service = recorded.release.service.clone();
     if let Some(quarantine) = world.releases.quarantined(&recorded.release.artifact) {
@@ -88,6 +112,10 @@ pub async fn start(
             blueprint::freezes(&project, clock::now()),
         )
     };
+    let strategy = match group {
+        Some(_) => strategy.in_group(),
+        None => strategy,
+    };
     let limits = Limits {
         hook_ms: hook_ms(&project),
         ..Limits::default()
@@ -105,6 +133,7 @@ pub async fn start(
         limits,
         hooks,
         freezes,
+        group,
     });
     made.await.map_err(|error| error.to_string())
 }

@@ -11,7 +11,7 @@ use crate::entrance::Entrance;
 use tokio::sync::Mutex;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, RolloutId, ServiceName, Weight};
 use trimtab_proxy::{
-    ClientError, Endpoint, InFlight, Mirror, Pool, Preview, Probe, Protocol, ProxyClient, Route,
+    ClientError, Endpoint, InFlight, Maintenance, Mirror, Pool, Preview, Probe, Protocol, ProxyClient, Route,
     RoutingTable, Split,
 };
 
@@ -177,6 +177,26 @@ impl Traffic {
                     pool: pool(side, &probe, protocol),
                     share,
                 });
+            }
+        })
+        .await
+    }
+
+    /// Has requests of an entrance wait so many milliseconds at most, or meet a page, or get through, where
+    /// they wait for an instance no longer than `usual_ms`.
+    pub async fn regulate(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        wait_ms: Option<u64>,
+        usual_ms: u64,
+        maintenance: Option<Maintenance>,
+    ) -> Result<(), TrafficError> {
+        self.edit(|table| {
+            for route in routes_of(table, service, environment) {
+                route.policy.paused = wait_ms.is_some();
+                route.policy.hold_ms = wait_ms.unwrap_or(usual_ms);
+                route.policy.maintenance = maintenance.clone();
             }
         })
         .await

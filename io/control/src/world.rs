@@ -15,13 +15,14 @@ use trimtab_store::SignalStore;
 
 use crate::blueprint;
 use crate::clock;
+use crate::closures::Closures;
 use crate::entrance::Entrance;
 use crate::evidence::Evidence;
 use crate::exposures::Exposures;
 use crate::flag_book::FlagBook;
 use crate::fleet::{Fleet, FleetError};
 use crate::host::{Host, Snapshot, number_of};
-use crate::machines::{Incidents, Rollouts, Runs};
+use crate::machines::{Groups, Incidents, Rollouts, Runs};
 use crate::releases::{Recorded, Releases};
 use crate::traffic::Traffic;
 use crate::workspaces::Workspaces;
@@ -59,6 +60,8 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     /// The routing table.
     pub traffic: Traffic,
+    /// Entrances that people hold or close.
+    pub closures: Closures,
     /// Feature flags.
     pub flags: FlagBook,
     /// Who was served which variant.
@@ -73,16 +76,18 @@ pub struct World {
     pub repositories: Vec<Repository>,
     /// What was learned.
     pub models: std::sync::RwLock<Models>,
-    /// The three kinds of machines.
+    /// The kinds of machines.
     pub machines: OnceLock<Machines>,
 }
 
-/// The three hosts.
+/// The hosts.
 pub struct Machines {
     /// Pipeline runs.
     pub runs: Arc<Host<Runs>>,
     /// Rollouts.
     pub rollouts: Arc<Host<Rollouts>>,
+    /// Services released together.
+    pub groups: Arc<Host<Groups>>,
     /// Incidents.
     pub incidents: Arc<Host<Incidents>>,
 }

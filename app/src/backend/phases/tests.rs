@@ -29,6 +29,7 @@ fn plan() -> Plan {
         limits: Limits::default(),
         hooks: trimtab_rollout::Hooks::default(),
         freezes: Vec::new(),
+        group: None,
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) enum Verb {
     Abort,
     Pause,
     Resume,
+    Approve,
+    Retry,
+    Restart,
     RollBack,
 }
 
@@ -26,10 +29,13 @@ pub(super) enum Press {
 }
 
 impl Verb {
-    pub(super) const ALL: [Verb; 5] = [
+    pub(super) const ALL: [Verb; 8] = [
+        Verb::Approve,
         Verb::Promote,
         Verb::Pause,
         Verb::Resume,
+        Verb::Retry,
+        Verb::Restart,
         Verb::Abort,
         Verb::RollBack,
     ];
@@ -40,6 +46,9 @@ impl Verb {
             Verb::Abort => 'a',
             Verb::Pause => 'h',
             Verb::Resume => 'r',
+            Verb::Approve => 'y',
+            Verb::Retry => 't',
+            Verb::Restart => 'n',
             Verb::RollBack => 'b',
         }
     }
@@ -51,6 +60,9 @@ impl Verb {
             Verb::Abort => "abort",
             Verb::Pause => "pause",
             Verb::Resume => "resume",
+            Verb::Approve => "approve",
+            Verb::Retry => "retry",
+            Verb::Restart => "restart",
             Verb::RollBack => "rollback",
         }
     }
@@ -61,6 +73,9 @@ impl Verb {
             Verb::Abort => "abort",
             Verb::Pause => "hold",
             Verb::Resume => "resume",
+            Verb::Approve => "approve",
+            Verb::Retry => "retry",
+            Verb::Restart => "restart",
             Verb::RollBack => "roll back",
         }
     }
@@ -71,6 +86,9 @@ impl Verb {
             Verb::Abort => allowed.abort,
             Verb::Pause => allowed.pause,
             Verb::Resume => allowed.resume,
+            Verb::Approve => allowed.approve,
+            Verb::Retry => allowed.retry,
+            Verb::Restart => allowed.restart,
             Verb::RollBack => allowed.roll_back,
         }
     }

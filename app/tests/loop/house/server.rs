@@ -125,6 +125,21 @@ impl Server {
         answer["secret"].as_str().unwrap().to_owned()
     }
 
+    /// What the command line answers to the administrator.
+    pub(crate) fn cli(&self, words: &[&str]) -> String {
+        let said = Command::new(env!("CARGO_BIN_EXE_trimtab"))
+            .args(words)
+            .args(["--url", &self.address(""), "--token", &self.admin()])
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&said.stdout),
+            String::from_utf8_lossy(&said.stderr),
+        );
+        assert!(said.status.success(), "{words:?}: {out}{err}");
+        out.into_owned()
+    }
+
     /// What is at a path.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let request = self.http.get(self.address(path)).bearer_auth(self.admin());

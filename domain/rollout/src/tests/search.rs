@@ -82,6 +82,18 @@ fn plans() -> Vec<Plan> {
         }],
         ..canary()
     });
+    for plan in [canary(), blue_green(), rolling(2, 1, 0), first_release()] {
+        let group = Some(group::Membership {
+            group: "group-1".to_owned(),
+            member: 0,
+        });
+        let strategy = plan.strategy.in_group();
+        plans.push(Plan {
+            strategy,
+            group,
+            ..plan
+        });
+    }
     for (instances, surge, unavailable) in [(3, 1, 0), (3, 0, 1), (1, 1, 0), (1, 0, 1)] {
         plans.push(rolling(instances, surge, unavailable));
     }

@@ -104,5 +104,6 @@ pub(crate) fn any(dice: &mut Dice) -> Plan {
             after: dice.chance(100),
         },
         freezes,
+        group: None,
     }
 }

@@ -256,7 +256,7 @@ impl Shell {
                     ..
                 }
                 | Event::HookRan {
-                    hook: Hook::Before | Hook::Expand | Hook::Gate { .. },
+                    hook: Hook::Before | Hook::Expand | Hook::Gate { .. } | Hook::Barrier { .. },
                     outcome: Outcome::Failed { .. },
                     ..
                 } => self.told_bad = true,

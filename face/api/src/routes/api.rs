@@ -54,6 +54,12 @@ pub(super) const READS: &[Route] = &[
         "One rollout with both arms' figures and the verdict.",
     )
     .gives(schema::<t::Rollout>),
+    get(
+        "/api/v1/rollback",
+        "Where a way back would lead and how long it would take; changes nothing.",
+    )
+    .takes(schema::<t::RollBackRequest>)
+    .gives(schema::<t::RollBackForecast>),
     get("/api/v1/incidents", "Incidents, newest first.")
         .takes(schema::<t::IncidentQuery>)
         .gives(schema::<Vec<t::IncidentSummary>>),
@@ -174,6 +180,30 @@ pub(super) const COMMANDS: &[Route] = &[
         "Goes on with a paused rollout.",
     )
     .takes(schema::<t::Comment>),
+    post(
+        "/api/v1/rollouts/{id}/approve",
+        Role::Approver,
+        "Says yes to what a rollout's step waits for.",
+    )
+    .takes(schema::<t::Comment>),
+    post(
+        "/api/v1/rollouts/{id}/retry",
+        Role::Operator,
+        "Tries again now what waits to be tried again, or begins anew what ended without being deployed.",
+    )
+    .takes(schema::<t::Comment>),
+    post(
+        "/api/v1/rollouts/{id}/restart",
+        Role::Operator,
+        "Takes traffic off the candidate and begins the whole way anew.",
+    )
+    .takes(schema::<t::Comment>),
+    post(
+        "/api/v1/services/{id}/entrance",
+        Role::Operator,
+        "Holds, closes or opens what users reach a service by.",
+    )
+    .takes(schema::<t::EntranceRequest>),
     post(
         "/api/v1/rollback",
         Role::Operator,

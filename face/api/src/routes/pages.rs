@@ -85,6 +85,18 @@ pub(super) const FORMS: &[Route] = &[
     form("/do/abort/{id}", Role::Operator, "Aborts a rollout."),
     form("/do/pause/{id}", Role::Operator, "Pauses a rollout."),
     form("/do/resume/{id}", Role::Operator, "Resumes a rollout."),
+    form(
+        "/do/approve-step/{id}",
+        Role::Approver,
+        "Says yes to a rollout's step.",
+    ),
+    form("/do/retry-rollout/{id}", Role::Operator, "Tries a rollout again."),
+    form("/do/restart/{id}", Role::Operator, "Begins a rollout anew."),
+    form(
+        "/do/entrance/{id}",
+        Role::Operator,
+        "Holds, closes or opens a service.",
+    ),
     form("/do/roll-back/{id}", Role::Operator, "Rolls a rollout back."),
     form("/do/return-to/{id}", Role::Operator, "Goes back to a release."),
     form(

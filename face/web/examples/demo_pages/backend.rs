@@ -226,6 +226,9 @@ impl Backend for Demo {
     async fn timeline(&self, _: api::TimelineQuery) -> Result<Vec<api::TimelineEntry>, Fault> {
         self.unless_empty(stories::timeline)
     }
+    async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
+        Ok(stories::rollouts::forecast(&query))
+    }
     async fn merge_requests(&self) -> Result<Vec<api::MergeRequest>, Fault> {
         self.unless_empty(stories::merge_requests)
     }

@@ -74,7 +74,10 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
                 run: Some("run-3".into()),
                 incident: over.map(|_| "incident-1".into()),
                 allowed: if over.is_some() {
-                    Allowed::default()
+                    Allowed {
+                        retry: true,
+                        ..Allowed::default()
+                    }
                 } else {
                     Allowed {
                         promote: true,
@@ -82,6 +85,8 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
                         pause: true,
                         resume: false,
                         roll_back: true,
+                        restart: true,
+                        ..Allowed::default()
                     }
                 },
             }
@@ -191,4 +196,21 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
             4_812.0,
         ),
     ]
+}
+
+/// What a way back takes.
+pub(crate) fn forecast(query: &trimtab_api::RollBackRequest) -> trimtab_api::RollBackForecast {
+    trimtab_api::RollBackForecast {
+        service: "blocks".into(),
+        environment: "production".into(),
+        release: Some(query.release.clone().unwrap_or_else(|| "blocks-r1".into())),
+        rollout: query.rollout.clone(),
+        warm: query.rollout.is_some(),
+        seconds: query.rollout.is_none().then_some(1.2),
+        text: if query.rollout.is_some() {
+            "blocks-r1 is warm: users are back on it at once".into()
+        } else {
+            "blocks-r1 must be started first: about 1.2 s, by its one earlier start".into()
+        },
+    }
 }

@@ -3,7 +3,7 @@
 
 mod code;
 mod incidents;
-mod rollouts;
+pub(crate) mod rollouts;
 mod signals;
 
 use trimtab_api::*;
@@ -190,6 +190,13 @@ pub(crate) fn services() -> Vec<Service> {
         since: Some(ago(5_000)),
         url: Some("http://127.0.0.1:7780/".into()),
         rollout: None,
+        entrance: (name == "staging").then(|| trimtab_api::EntranceState {
+            mode: trimtab_api::EntranceMode::Closed,
+            by: "anna".into(),
+            reason: "moving house".into(),
+            since: ago(60),
+            until: None,
+        }),
         health: HealthStatus::Healthy,
         instances,
     };

@@ -62,6 +62,9 @@ commented! {
     abort => Abort(rollout);
     pause => Pause(rollout);
     resume => Resume(rollout);
+    approve_step => ApproveStep(rollout);
+    retry_rollout => Retry(rollout);
+    restart => Restart(rollout);
     acknowledge => Acknowledge(incident);
     take_over => TakeOver(incident);
     fix_applied => FixApplied(incident);
@@ -93,6 +96,16 @@ pub(crate) async fn deploy(
     body: Bytes,
 ) -> Answer<Done> {
     send(&app, &caller, Command::Deploy(read(&body)?)).await
+}
+
+pub(crate) async fn entrance(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(service): Path<String>,
+    body: Bytes,
+) -> Answer<Done> {
+    let request = read(&body)?;
+    send(&app, &caller, Command::Entrance { service, request }).await
 }
 
 pub(crate) async fn roll_back(

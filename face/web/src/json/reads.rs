@@ -89,6 +89,13 @@ reads_by_query! {
     spans: SpanQuery, 100 -> api::SpanPage;
 }
 
+pub(crate) async fn roll_back_forecast(
+    State(app): State<App>,
+    Query(query): Query<api::RollBackRequest>,
+) -> Answer<api::RollBackForecast> {
+    Ok(Json(app.backend.roll_back_forecast(query).await?))
+}
+
 pub(crate) async fn dashboard(
     State(app): State<App>,
     Query(query): Query<api::DashboardQuery>,

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
-use trimtab_api::{Release, ReleaseState, RolloutQuery, RolloutSummary};
+use trimtab_api::{Release, ReleaseState, RollBackRequest, RolloutQuery, RolloutSummary};
 
 use super::Page;
 use crate::failure::Failed;
@@ -74,6 +74,15 @@ fn rollout_row(rollout: &RolloutSummary, language: Language) -> Markup {
 pub(crate) async fn release(page: Page, Path(id): Path<String>) -> Result<Html<String>, Failed> {
     let release = page.app.backend.release(&id).await?;
     let language = page.language();
+    let query = RollBackRequest {
+        release: Some(release.id.clone()),
+        ..RollBackRequest::default()
+    };
+    let forecast = match release.state {
+        ReleaseState::Retired => page.app.backend.roll_back_forecast(query).await.ok(),
+        _ => None,
+    };
+    let forecast = forecast.map(|forecast| forecast.text);
     let body = html! {
         header.page-head data-region="head" {
             div {
@@ -85,7 +94,10 @@ pub(crate) async fn release(page: Page, Path(id): Path<String>) -> Result<Html<S
             div.acts {
                 @match release.state {
                     ReleaseState::Quarantined => (act(&page, "lift-quarantine", &release.id, say::LIFT_QUARANTINE, Weight::Grave)),
-                    ReleaseState::Retired => (act(&page, "return-to", &release.id, say::RETURN_TO, Weight::Grave)),
+                    ReleaseState::Retired => {
+                        (act(&page, "return-to", &release.id, say::RETURN_TO, Weight::Grave))
+                        @if let Some(forecast) = &forecast { p.small.muted { (forecast) } }
+                    }
                     _ => {}
                 }
             }

@@ -3,7 +3,9 @@
 use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
-use trimtab_api::{ArmFigures, Evidence, Moment, Rollout, RolloutState, RolloutSummary, Stage, Verdict};
+use trimtab_api::{
+    ArmFigures, Evidence, Moment, RollBackRequest, Rollout, RolloutState, RolloutSummary, Stage, Verdict,
+};
 
 use super::Page;
 use crate::failure::Failed;
@@ -20,6 +22,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
     let rollout = page.app.backend.rollout(&id).await?;
     let language = page.language();
     let summary = &rollout.summary;
+    let forecast = way_back(&page, summary).await;
     let title = format!("{} → {}", summary.candidate, summary.environment);
     let body = html! {
         header.page-head data-region="head" {
@@ -28,7 +31,10 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
                 h1 { (title) }
                 p { (summary.state.badge(language)) " " (summary.state_text) }
             }
-            (buttons(&page, summary))
+            div {
+                (buttons(&page, summary))
+                @if let Some(forecast) = &forecast { p.small.muted { (page.say(say::ROLL_BACK)) ": " (forecast) } }
+            }
         }
         div data-region="strip" { (body_of_strip(summary, language)) (phases(&rollout.phases, language)) }
         div.columns.columns-wide data-region="verdict" {
@@ -55,6 +61,19 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
     };
     let topic = format!("rollout:{id}");
     Ok(page.render(&title, Section::Releases, &[&topic], body))
+}
+
+/// What rolling back would take, for those who may; nothing where it is not possible.
+async fn way_back(page: &Page, summary: &RolloutSummary) -> Option<String> {
+    if !summary.allowed.roll_back {
+        return None;
+    }
+    let query = RollBackRequest {
+        rollout: Some(summary.id.clone()),
+        ..RollBackRequest::default()
+    };
+    let forecast = page.app.backend.roll_back_forecast(query).await.ok()?;
+    Some(forecast.text)
 }
 
 /// The rollout as a strip on the overview.
@@ -111,9 +130,12 @@ fn buttons(page: &Page, rollout: &RolloutSummary) -> Markup {
     let allowed = rollout.allowed;
     html! {
         div.acts {
+            @if allowed.approve { (act(page, "approve-step", &rollout.id, say::APPROVE, Weight::Primary)) }
             @if allowed.promote { (act(page, "promote", &rollout.id, say::PROMOTE, Weight::Primary)) }
             @if allowed.pause { (act(page, "pause", &rollout.id, say::PAUSE, Weight::Plain)) }
             @if allowed.resume { (act(page, "resume", &rollout.id, say::RESUME, Weight::Primary)) }
+            @if allowed.retry { (act(page, "retry-rollout", &rollout.id, say::TRY_AGAIN, Weight::Plain)) }
+            @if allowed.restart { (act(page, "restart", &rollout.id, say::BEGIN_ANEW, Weight::Grave)) }
             @if allowed.roll_back { (act(page, "roll-back", &rollout.id, say::ROLL_BACK, Weight::Grave)) }
             @if allowed.abort { (act(page, "abort", &rollout.id, say::ABORT, Weight::Grave)) }
         }

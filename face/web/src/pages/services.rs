@@ -2,30 +2,31 @@
 
 use axum::response::Html;
 use maud::{Markup, html};
-use trimtab_api::{Environment, Instance, Service};
+use trimtab_api::{EntranceMode, Environment, Instance, Service};
 
 use super::Page;
 use crate::failure::Failed;
-use crate::parts::badges::State as _;
+use crate::parts::acts::{Weight, act_with};
+use crate::parts::badges::{State as _, Tone, dot};
 use crate::parts::shell::Section;
 use crate::parts::{nothing, outside_link, short_commit, times};
-use crate::text::{Language, percent, say};
+use crate::text::{Language, Text, percent, say};
 
 /// `GET /services`.
 pub(crate) async fn services(page: Page) -> Result<Html<String>, Failed> {
     let services = page.app.backend.services().await?;
-    let language = page.language();
     let body = html! {
         header.page-head { h1 { (page.say(say::SERVICES)) } }
         div data-region="services" {
             @if services.is_empty() { (nothing(page.say(say::NO_SERVICES))) }
-            @for service in &services { (one(service, language)) }
+            @for service in &services { (one(&page, service)) }
         }
     };
     Ok(page.render(page.say(say::SERVICES), Section::Services, &["services"], body))
 }
 
-fn one(service: &Service, language: Language) -> Markup {
+fn one(page: &Page, service: &Service) -> Markup {
+    let language = page.language();
     html! {
         section {
             h2 { (service.name) }
@@ -33,12 +34,13 @@ fn one(service: &Service, language: Language) -> Markup {
                 @if let Some(repository) = &service.repository { (language.say(say::REPOSITORY)) ": " code { (repository) } }
                 @if let Some(branch) = &service.branch { " · " code { (branch) } }
             }
-            div.columns.columns-even { @for environment in &service.environments { (one_environment(environment, language)) } }
+            div.columns.columns-even { @for environment in &service.environments { (one_environment(page, &service.name, environment)) } }
         }
     }
 }
 
-fn one_environment(environment: &Environment, language: Language) -> Markup {
+fn one_environment(page: &Page, service: &str, environment: &Environment) -> Markup {
+    let language = page.language();
     html! {
         section.panel {
             header { h3 { (environment.name) } (environment.health.badge(language)) }
@@ -53,9 +55,47 @@ fn one_environment(environment: &Environment, language: Language) -> Markup {
                 }
                 @if let Some(rollout) = &environment.rollout { " · " a href={ "/rollouts/" (rollout) } { (rollout) } }
             }
+            (entrance(page, service, environment))
             @if let Some(url) = &environment.url { p.small { (outside_link(url, url)) } }
             @if !environment.instances.is_empty() { (instances(&environment.instances, language)) }
         }
+    }
+}
+
+/// Whether users get through, and the buttons that change it.
+fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
+    let to = |mode: &str, more: Markup| {
+        html! {
+            input type="hidden" name="mode" value=(mode);
+            input type="hidden" name="environment" value=(environment.name);
+            (more)
+        }
+    };
+    let seconds = |usual: u32, most: u32| {
+        html! { label { (page.say(say::FOR_SECONDS)) input type="number" name="seconds" value=(usual) min="1" max=(most) required; } }
+    };
+    html! {
+        @if let Some(state) = &environment.entrance {
+            p { (dot(Tone::Warning, page.say(mode_word(state.mode)))) " " b { (page.say(mode_word(state.mode))) } " · " (state.by) " · " (times::date(state.since))
+                @if let Some(until) = state.until { " → " (times::time(until)) }
+                @if !state.reason.is_empty() { " · " (state.reason) }
+            }
+        }
+        @if environment.release.is_some() {
+            div.acts {
+                @if environment.entrance.is_some() { (act_with(page, "entrance", service, say::OPEN_ENTRANCE, Weight::Primary, to("open", html! {}))) }
+                (act_with(page, "entrance", service, say::HOLD_ENTRANCE, Weight::Plain, to("held", seconds(30, 120))))
+                (act_with(page, "entrance", service, say::CLOSE_ENTRANCE, Weight::Grave, to("closed", seconds(60, 86_400))))
+            }
+        }
+    }
+}
+
+fn mode_word(mode: EntranceMode) -> Text {
+    match mode {
+        EntranceMode::Open => say::ENTRANCE_OPEN,
+        EntranceMode::Held => say::ENTRANCE_HELD,
+        EntranceMode::Closed => say::ENTRANCE_CLOSED,
     }
 }
 

@@ -69,6 +69,15 @@ messages! { PAGES:
     PAUSE = "Pause", "Пауза";
     RESUME = "Resume", "Продолжить";
     ROLL_BACK = "Roll back", "Откатить";
+    TRY_AGAIN = "Try again", "Повторить";
+    BEGIN_ANEW = "Begin anew", "Начать заново";
+    HOLD_ENTRANCE = "Hold requests", "Придержать запросы";
+    CLOSE_ENTRANCE = "Close to users", "Закрыть для пользователей";
+    OPEN_ENTRANCE = "Open again", "Открыть снова";
+    ENTRANCE_OPEN = "open", "открыт";
+    ENTRANCE_HELD = "requests are held", "запросы придержаны";
+    ENTRANCE_CLOSED = "closed to users", "закрыт для пользователей";
+    FOR_SECONDS = "Seconds", "Секунды";
     RETURN_TO = "Go back to this release", "Вернуться к этому релизу";
     LIFT_QUARANTINE = "Lift the quarantine", "Снять карантин";
     VERDICT = "Verdict", "Вердикт";
