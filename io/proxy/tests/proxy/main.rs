@@ -18,5 +18,6 @@ mod protocols;
 mod refusing;
 mod refusing_h2;
 mod refusing_instances;
+mod resuming;
 mod sticky;
 mod websockets;
