@@ -105,6 +105,7 @@ impl AppBackend {
             let leads = verdict.leading == Some(metric.metric);
             one(metric, verdict, units.filter(|_| leads))
         }));
+        evidence.extend(own::evidence(rollout, project.as_ref(), verdict));
         api::Verdict {
             decision: decision(verdict.decision, over),
             forecast: units.map(|units| api::Forecast {
@@ -238,7 +239,8 @@ fn one(metric: &MetricEvidence, verdict: &Verdict, units_needed: Option<u64>) ->
         effect: percent(metric.effect).filter(|_| metric.baseline.units > 0 && metric.candidate.units > 0),
         interval: (low.is_finite() && high.is_finite()).then_some((low * 100.0, high * 100.0)),
         units_needed,
-        query: Some(counts),
+        counts: Some(counts),
+        query: None,
     }
 }
 
@@ -257,10 +259,11 @@ fn against_past(past: &PastEvidence, alpha: f64) -> Evidence {
         effect: percent(past.candidate_rate - past.widened_rate).filter(|_| past.candidate.units > 0),
         interval: None,
         units_needed: None,
-        query: Some(format!(
+        counts: Some(format!(
             "{} of {} requests of the candidate since evidence rose; {} of {} of the holdback. {}",
             past.candidate.bad, past.candidate.units, past.holdback.bad, past.holdback.units, past.note
         )),
+        query: None,
     }
 }
 
@@ -272,5 +275,6 @@ fn speaks(e_value: f64, threshold: Option<f64>) -> VerdictDecision {
     }
 }
 
+mod own;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,14 @@
 mod batch;
 mod compared;
 mod config;
+mod custom;
 mod explain;
 mod forecast;
 mod healthy;
 mod history;
 mod interval;
 mod judge;
+mod panel;
 mod past;
 pub(crate) mod process;
 mod ratio;
@@ -22,7 +24,9 @@ mod report;
 
 pub use batch::{Assigned, Batch, Outcomes, Past};
 pub use config::{Config, Lift, Metric, Mixture, Share};
+pub use custom::{Absence, Counters, CustomConfig, CustomEvidence, CustomKind, Reading, Tolerance};
 pub use forecast::{Forecast, expected_units, returning_weight};
 pub use judge::Judge;
+pub use panel::{Call, Lanes, Open, Panel, Standing, Subject};
 pub use process::Tally;
 pub use report::{ArmEvidence, Decision, MetricEvidence, PastEvidence, SharedCause, Verdict};

@@ -16,10 +16,10 @@ mod tests;
 
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
-    Actions, Application, Approval, Artifact, BusinessMetric, Command, Ejection, Freeze, Health, Hooks,
-    Inconclusive, Metrics, Objectives, Pipeline, Portion, Production, Project, Protocol, RateLimit,
-    Regressed, Rolling, Route, Run, Staging, Step, StrategyName, Tester, VerdictSettings, Weekday,
-    json_schema, parse,
+    Absences, Absent, Actions, Application, Approval, Artifact, BusinessMetric, Command, Direction, Ejection,
+    Freeze, Health, Hooks, Inconclusive, MetricSettings, Metrics, Objectives, Pipeline, Portion, Production,
+    Project, Protocol, RateLimit, Regressed, Rolling, Route, Run, Staging, Step, StrategyName, Tester,
+    Tolerance, VerdictMetric, VerdictSettings, Weekday, json_schema, parse,
 };
 pub use server::{
     Acme, Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, parse_server,

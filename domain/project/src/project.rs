@@ -5,6 +5,7 @@ mod production;
 mod reading;
 mod route;
 mod strategy;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use freeze::{Freeze, Weekday};
 pub use reading::parse;
 pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
 pub use strategy::Portion;
+pub use verdict::{Absences, Absent, Direction, MetricSettings, Tolerance, VerdictMetric};
 
 use crate::{Percent, Period};
 
@@ -246,6 +248,17 @@ pub struct VerdictSettings {
     pub on_regressed: Regressed,
     /// Requests below which nothing is called healthy.
     pub requests_min: u64,
+    /// What is done where a metric says nothing.
+    #[serde(flatten)]
+    pub absences: Absences,
+    /// What failed requests lead to.
+    pub errors: MetricSettings,
+    /// What slow requests lead to.
+    pub latency: MetricSettings,
+    /// What requests answered with 4xx lead to.
+    pub client_errors: MetricSettings,
+    /// Metrics of the team's own; at most 20.
+    pub metrics: Vec<VerdictMetric>,
 }
 
 /// What a regression leads to.

@@ -43,7 +43,16 @@ production:
   drain: 5s
   decommission_after: 2s
   route: {host: "*", path: /, timeout: 10s, protocol: http1, sticky: cookie, testers: [{header: x-beta, value: "1"}, {cookie: beta, value: "1"}], hold: 5s, rate_limit: {per_second: 100, burst: 200, by: address}, ejection: {failures: 5, lasts: 10s}, slow_start: 10s, connect_timeout: 3s, stall_timeout: 60s, body_max: 10MB, asset_fallback: true, forwarded: true}
-  verdict: {alpha: 1%, tolerance: 25%, on_inconclusive: extend, on_regressed: protect, requests_min: 200}
+  verdict:
+    {alpha: 1%, tolerance: 25%, on_inconclusive: extend, on_regressed: protect, requests_min: 200,
+     on_no_traffic: ask, on_missing_metric: extend, on_failed_query: rollback,
+     errors: {on_regressed: rollback}, latency: {on_inconclusive: report}, client_errors: {on_regressed: report},
+     metrics: [
+       {name: queue_lag, query: 'max(queue_lag_seconds{release="$release"})', direction: lower, unit: s, tolerance: 0.5,
+        share: 20%, interval: 5s, intervals_min: 6, on_regressed: ask, on_inconclusive: ask, on_no_traffic: extend,
+        on_missing_metric: report, on_failed_query: ask},
+       {name: merges, bad: sum(merges_failed_total), total: sum(merges_total)},
+       {name: orders, good: sum(orders_placed_total), total: sum(carts_total), tolerance: 10%}]}
 objectives: {availability: 99.5%, latency: 300ms, latency_share: 95%, apdex: 250ms, window: 30d}
 business:
   - {name: blocks_created, title: Blocks created, unit: /h, query: 'sum(rate(blocks_created_total[1m])) * 3600'}

@@ -208,6 +208,8 @@ fn go_anew(plan: &Plan, state: State, at: Timestamp) -> State {
         cleared: (state.cleared + u32::from(by_incident)).min(2),
         instances: replace::at_start(plan),
         reported: None,
+        accepted: false,
+        unproven: None,
         ..state
     };
     enter(anew, Phase::Starting, at)

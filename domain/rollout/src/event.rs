@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Actor, Generation, IncidentId, ReleaseId, RolloutId, Timestamp};
 
-use crate::{Hook, Notice, TimerName};
+use crate::{Hook, Notice, TimerName, Verdict};
 
 /// How an effect ended.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,24 +14,6 @@ pub enum Outcome {
     /// Not done; for tests and health checks: failed, unhealthy.
     Failed {
         /// Why, for people.
-        reason: String,
-    },
-}
-
-/// What was seen of candidate against baseline.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Verdict {
-    /// The candidate is not worse by what matters; said at the end of a watch, or before.
-    Healthy,
-    /// The candidate is worse; said as soon as the evidence is there.
-    Regressed {
-        /// The evidence, for people.
-        reason: String,
-    },
-    /// The watch ended without evidence for either.
-    Inconclusive {
-        /// What is lacking, for people.
         reason: String,
     },
 }

@@ -124,11 +124,16 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
 pub(crate) fn approve(plan: &Plan, state: State, to: usize, at: Timestamp) -> State {
     match state.phase {
         Phase::Approving { step } | Phase::Asking { step, .. } if step == to && !state.ready => {
-            let seen = state.watch.as_ref().and_then(|watch| match &watch.verdict {
-                Some(Verdict::Regressed { reason }) => Some(reason.clone()),
+            let asked = match &state.phase {
+                Phase::Asking { reason, .. } => watch::asks_about_regression(reason).map(str::to_owned),
+                _ => None,
+            };
+            let seen = asked.or_else(|| match &state.watch.as_ref()?.verdict {
+                Some(Verdict::Regressed { reason, .. }) => Some(reason.clone()),
                 Some(_) | None => None,
             });
             let known = State {
+                accepted: state.accepted || seen.is_some(),
                 reported: state.reported.clone().or(seen),
                 ..state
             };

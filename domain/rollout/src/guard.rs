@@ -22,7 +22,9 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
             round,
             verdict,
         } => Ok(match verdict {
-            Verdict::Regressed { reason } => regressed(plan, state, generation, reason, at),
+            Verdict::Regressed { reason, on, .. } => {
+                regressed(plan, state, (generation, round), (reason, on), at)
+            }
             Verdict::Healthy | Verdict::Inconclusive { .. } => {
                 watch::observed(plan, state, (generation, round), verdict, at)
             }
@@ -78,8 +80,8 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
 fn regressed(
     plan: &Plan,
     state: State,
-    generation: trimtab_model::Generation,
-    reason: String,
+    (generation, round): (trimtab_model::Generation, u32),
+    (reason, on): (String, Option<OnRegressed>),
     at: Timestamp,
 ) -> State {
     let current = state
@@ -91,7 +93,7 @@ fn regressed(
     }
     // A candidate that a restart had cured and that regresses again is not worth a second restart.
     let restart_is_worth_it = state.cleared == 0 && plan.previous().is_some();
-    let on_regressed = plan.strategy.manner().on_regressed;
+    let on_regressed = on.unwrap_or(plan.strategy.manner().on_regressed);
     match on_regressed {
         OnRegressed::Protect if restart_is_worth_it => {
             let protection = Protection {
@@ -108,10 +110,12 @@ fn regressed(
         OnRegressed::Protect | OnRegressed::RollBack => {
             backward::roll_back(plan, state, Cause::Regressed { reason }, at)
         }
-        OnRegressed::Ask | OnRegressed::Report => match watch::regressed_softly(plan, state, &reason, at) {
-            Ok(next) => next,
-            Err(state) => backward::roll_back(plan, *state, Cause::Regressed { reason }, at),
-        },
+        OnRegressed::Ask | OnRegressed::Report => {
+            match watch::regressed_softly(plan, state, round, (&reason, on_regressed), at) {
+                Ok(next) => next,
+                Err(state) => backward::roll_back(plan, *state, Cause::Regressed { reason }, at),
+            }
+        }
     }
 }
 

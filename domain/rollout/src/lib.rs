@@ -31,14 +31,16 @@ mod state;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod watch;
 
 pub use cause::Cause;
 pub use effect::{Effect, Notice, TimerName};
-pub use event::{Event, Outcome, Verdict};
+pub use event::{Event, Outcome};
 pub use machine::{EVENT_VERSION, pending, start, step};
 pub use phase::{End, Hook, Phase, Way};
 pub use plan::{Freeze, Hooks, Limits, OnInconclusive, OnRegressed, Plan, Strategy};
 pub use starts::{Start, expected_ms, starts};
 pub use state::{Owed, Pause, Protection, State, Traffic, Watch};
 pub use steps::{Gate, Instances, Replacement, TrafficStep};
+pub use verdict::{Lack, Verdict};

@@ -41,6 +41,8 @@ pub fn start(plan: &Plan) -> State {
         irreversible: false,
         refused: false,
         reported: None,
+        accepted: false,
+        unproven: None,
         watch: None,
         protection: None,
         cleared: 0,

@@ -179,7 +179,7 @@ impl Strategy {
 }
 
 /// What a watch that ends without a verdict leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInconclusive {
     /// Go on: the team says that no alarm is enough.
@@ -195,7 +195,7 @@ pub enum OnInconclusive {
 }
 
 /// What a regression leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRegressed {
     /// Keep the candidate warm and off-traffic for an incident that tries a restart (E.10); roll back

@@ -36,6 +36,10 @@ pub struct State {
     pub refused: bool,
     /// The regression that was only reported, as the team asked for.
     pub reported: Option<String>,
+    /// True once a person who was asked about a regression said to go on.
+    pub accepted: bool,
+    /// What the newest step that went on without a verdict lacked.
+    pub unproven: Option<String>,
     /// The comparison under way or last made.
     pub watch: Option<Watch>,
     /// Set while the candidate is kept off traffic for an incident.
@@ -135,6 +139,14 @@ impl State {
                 instances.candidate, instances.baseline
             )
         })
+    }
+
+    /// True while a person is asked about a regression.
+    pub fn asks_about_regression(&self) -> bool {
+        match &self.phase {
+            Phase::Asking { reason, .. } => crate::watch::asks_about_regression(reason).is_some(),
+            _ => false,
+        }
     }
 
     /// One line for people.

@@ -2,6 +2,7 @@
 
 mod golden;
 mod search;
+mod settings;
 mod stories;
 mod tables;
 
@@ -191,10 +192,8 @@ pub(crate) fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
             let reason = "errors".to_owned();
             [
                 Verdict::Healthy,
-                Verdict::Regressed {
-                    reason: reason.clone(),
-                },
-                Verdict::Inconclusive { reason },
+                Verdict::regressed(reason.clone()),
+                Verdict::inconclusive(reason),
             ]
             .map(|verdict| Event::Observed {
                 at,

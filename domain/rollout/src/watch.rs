@@ -10,6 +10,9 @@ use crate::{
     machine::{enter, millis, owe},
 };
 
+/// How the question about a regression begins.
+const REGRESSION: &str = "regression: ";
+
 /// The watch of a step begins when its weight is in force.
 pub(crate) fn begin(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
     let traffic_step = plan.traffic_step(step);
@@ -81,9 +84,11 @@ pub(crate) fn observed(
     }
     match next.phase {
         Phase::Watching { step } if !next.ready => judge(plan, next, step, verdict, at),
+        // Only a person can answer that one.
+        Phase::Asking { ref reason, .. } if asks_about_regression(reason).is_some() => next,
         Phase::Asking { .. } if !next.ready => match verdict {
             Verdict::Healthy => advance(plan, next, at),
-            Verdict::Inconclusive { reason } | Verdict::Regressed { reason } => {
+            Verdict::Inconclusive { reason, .. } | Verdict::Regressed { reason, .. } => {
                 backward::roll_back(plan, next, Cause::Inconclusive { reason }, at)
             }
         },
@@ -108,19 +113,22 @@ pub(crate) fn enter_watch(plan: &Plan, state: State, step: usize, at: Timestamp)
 }
 
 pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at: Timestamp) -> State {
-    let reason = match verdict {
+    let (reason, on) = match verdict {
         Verdict::Healthy => return advance(plan, state, at),
-        Verdict::Regressed { reason } => {
+        Verdict::Regressed { reason, .. } => {
             return backward::roll_back(plan, state, Cause::Regressed { reason }, at);
         }
-        Verdict::Inconclusive { reason } => reason,
+        Verdict::Inconclusive { reason, on, .. } => (reason, on),
     };
     let traffic_step = plan.traffic_step(step);
     let extensions = state.watch.as_ref().map_or(0, |watch| watch.extensions);
-    match traffic_step.on_inconclusive {
+    match on.unwrap_or(traffic_step.on_inconclusive) {
         OnInconclusive::Pass => advance(plan, state, at),
         OnInconclusive::Report => {
-            let mut told = state;
+            let mut told = State {
+                unproven: Some(reason),
+                ..state
+            };
             owe(&mut told, Notice::Inconclusive);
             advance(plan, told, at)
         }
@@ -158,18 +166,21 @@ pub(crate) fn outlasted(plan: &Plan, state: State, at: Timestamp) -> State {
     }
 }
 
+/// The regression that people are asked about, if it is one.
+pub(crate) fn asks_about_regression(reason: &str) -> Option<&str> {
+    reason.strip_prefix(REGRESSION)
+}
+
 /// A question to people outlasted its limit: silence is no.
 pub(crate) fn unanswered(plan: &Plan, state: State, reason: &str, at: Timestamp) -> State {
-    let regressed = state
-        .watch
-        .as_ref()
-        .is_some_and(|watch| matches!(watch.verdict, Some(Verdict::Regressed { .. })));
-    let reason = reason.trim_start_matches("regression: ");
-    let reason = format!("{reason}, and nobody answered in time");
-    let cause = if regressed {
-        Cause::Regressed { reason }
-    } else {
-        Cause::Inconclusive { reason }
+    let unanswered = |reason: &str| format!("{reason}, and nobody answered in time");
+    let cause = match asks_about_regression(reason) {
+        Some(regression) => Cause::Regressed {
+            reason: unanswered(regression),
+        },
+        None => Cause::Inconclusive {
+            reason: unanswered(reason),
+        },
     };
     backward::roll_back(plan, state, cause, at)
 }
@@ -179,7 +190,8 @@ pub(crate) fn unanswered(plan: &Plan, state: State, reason: &str, at: Timestamp)
 pub(crate) fn regressed_softly(
     plan: &Plan,
     state: State,
-    reason: &str,
+    round: u32,
+    (reason, on_regressed): (&str, OnRegressed),
     at: Timestamp,
 ) -> Result<State, Box<State>> {
     let Some(step) = state.phase.step() else {
@@ -187,16 +199,15 @@ pub(crate) fn regressed_softly(
     };
     let mut next = state;
     if let Some(watch) = &mut next.watch {
-        if matches!(watch.verdict, Some(Verdict::Regressed { .. })) {
+        // Of an older window: the present one's observer sees the same evidence.
+        if watch.round != round || matches!(watch.verdict, Some(Verdict::Regressed { .. })) {
             return Ok(next);
         }
-        watch.verdict = Some(Verdict::Regressed {
-            reason: reason.to_owned(),
-        });
+        watch.verdict = Some(Verdict::regressed(reason));
     }
-    let on_regressed = match plan.strategy.manner().on_regressed {
+    let on_regressed = match on_regressed {
         // A person has seen it and said to go on.
-        OnRegressed::Ask if next.reported.is_some() => OnRegressed::Report,
+        OnRegressed::Ask if next.accepted => OnRegressed::Report,
         on_regressed => on_regressed,
     };
     match on_regressed {
@@ -204,13 +215,24 @@ pub(crate) fn regressed_softly(
             if next.reported.is_none() {
                 next.reported = Some(reason.to_owned());
                 owe(&mut next, Notice::WouldRollBack);
+                // Only said: whatever else is watched is watched on to the window's end.
+                if let Some(watch) = &mut next.watch {
+                    watch.verdict = None;
+                    watch.round += 1;
+                }
             }
             Ok(next)
         }
+        // They are asked already; whatever the answer, it is about this one too.
+        OnRegressed::Ask if matches!(&next.phase, Phase::Asking { reason, .. } if asks_about_regression(reason).is_some()) => {
+            Ok(next)
+        }
         OnRegressed::Ask => {
-            let reason = format!("regression: {reason}");
+            let reason = format!("{REGRESSION}{reason}");
             let paused = State { paused: None, ..next };
-            let mut asking = enter(paused, Phase::Asking { step, reason }, at);
+            // Whatever acts by itself still does.
+            let guarded = guarded(paused, at.plus(millis(plan.limits.ask_ms)));
+            let mut asking = enter(guarded, Phase::Asking { step, reason }, at);
             owe(&mut asking, Notice::Asked);
             Ok(asking)
         }

@@ -15,6 +15,7 @@ mod histogram;
 mod instant;
 mod over_time;
 mod plan;
+mod scope;
 
 use crate::{Labels, Sample, Selector, SeriesData};
 use plan::Plan;
@@ -82,6 +83,7 @@ pub struct Query {
     text: String,
     plan: Plan,
     selectors: Vec<Selector>,
+    range_ms_max: i64,
 }
 
 /// Where series come from, for callers whose data is at hand.
@@ -116,11 +118,26 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
             text.len()
         )));
     }
-    let (plan, selectors) = plan::compile(text)?;
+    let tree = promql_parser::parser::parse(text).map_err(QueryError::Syntax)?;
+    compiled(text, &tree, text.to_owned())
+}
+
+/// The same with every selector narrowed to `labels`, but for those of which it speaks itself.
+/// [`Query::text`] is then the narrowed query.
+pub fn parse_narrowed(text: &str, labels: &[(&str, &str)]) -> Result<Query, QueryError> {
+    parse(text)?;
+    let mut tree = promql_parser::parser::parse(text).map_err(QueryError::Syntax)?;
+    scope::narrow(&mut tree, labels);
+    compiled(text, &tree, tree.to_string())
+}
+
+fn compiled(text: &str, tree: &promql_parser::parser::Expr, shown: String) -> Result<Query, QueryError> {
+    let (plan, selectors, range_ms_max) = plan::compile(text, tree)?;
     Ok(Query {
-        text: text.to_owned(),
+        text: shown,
         plan,
         selectors,
+        range_ms_max,
     })
 }
 
@@ -134,6 +151,11 @@ impl Query {
     /// [`Selector::range`] gives the times.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
+    }
+
+    /// The longest range in it (`[5m]`); 0 without any.
+    pub fn range_ms_max(&self) -> i64 {
+        self.range_ms_max
     }
 
     /// Its value at one instant. `data` holds the series for each of [`Query::selectors`], in that order.

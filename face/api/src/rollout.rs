@@ -215,6 +215,9 @@ pub struct Evidence {
     pub interval: Option<(f64, f64)>,
     /// Units (requests, users) still needed to claim it healthy; none when it cannot be told.
     pub units_needed: Option<u64>,
+    /// What was counted of both releases, in words.
+    #[serde(default)]
+    pub counts: Option<String>,
     /// Resolved query or definition.
     #[serde(default)]
     pub query: Option<String>,

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trimtab_detection::verdict::Decision;
 use trimtab_model::RolloutId;
 use trimtab_rollout::End;
 
@@ -38,7 +37,7 @@ pub(crate) async fn watch(world: Arc<World>) {
                 world
                     .evidence
                     .settle(&rollout.plan.rollout, kept, rollout.changed_at);
-            } else if rollout.plan.acts_on_regressions() && !has_incident(&world, &rollout.plan.rollout) {
+            } else if !has_incident(&world, &rollout.plan.rollout) {
                 // Where the team wants regressions reported or asked about, the rollout does that itself.
                 look_at_rollout(&world, &rollout, &mut shared).await;
             }
@@ -60,7 +59,7 @@ async fn look_at_rollout(world: &Arc<World>, rollout: &Snapshot<Rollouts>, share
     let Some(verdict) = world.evidence.verdict(&rollout.plan.rollout) else {
         return;
     };
-    let regressed = verdict.decision == Decision::Regressed;
+    let regressed = world.evidence.acts(&rollout.plan.rollout);
     // Both releases suffer: no fault of the candidate, and people should know.
     if !regressed && (!diagnosis::is_shared(&verdict) || !shared.insert(rollout.plan.rollout.clone())) {
         return;

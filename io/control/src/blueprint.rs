@@ -33,6 +33,17 @@ pub fn parse(text: &str) -> Result<Project, String> {
     })
 }
 
+/// The same of a file that is to be shipped: its queries are read as well.
+pub fn parse_new(text: &str) -> Result<Project, String> {
+    let project = parse(text)?;
+    let problems = crate::own_metrics::problems(&project);
+    if problems.is_empty() {
+        Ok(project)
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
 /// The shell line of a job stage, if the project has one.
 pub fn command(project: &Project, stage: Stage) -> Option<&Command> {
     let staging = project.staging.as_ref();
@@ -92,7 +103,7 @@ fn blue_green(production: &Production) -> BlueGreen {
         watch_ms: production.watch.as_millis(),
         drain_ms: production.drain.as_millis(),
         decommission_after_ms: production.decommission_after.as_millis(),
-        on_inconclusive: on_inconclusive(production.verdict.on_inconclusive),
+        on_inconclusive: inconclusive(production.verdict.on_inconclusive),
         extensions_max: EXTENSIONS_MAX,
         on_regressed: on_regressed(production),
     }
@@ -108,7 +119,7 @@ fn canary(production: &Production) -> Canary {
             hold_ms: step.pause.as_millis(),
         },
         requests_min: step.requests_min,
-        on_inconclusive: on_inconclusive(step.on_inconclusive.unwrap_or(production.verdict.on_inconclusive)),
+        on_inconclusive: inconclusive(step.on_inconclusive.unwrap_or(production.verdict.on_inconclusive)),
     });
     Canary {
         test: production.test.is_some(),
@@ -133,7 +144,7 @@ fn rolling(project: &Project, baseline_instances: u32) -> Rolling {
         ready_ms_min: settings.ready_min.as_millis(),
         progress_ms: settings.progress.as_millis(),
         drain_ms: production.drain.as_millis(),
-        on_inconclusive: on_inconclusive(settings.on_inconclusive),
+        on_inconclusive: inconclusive(settings.on_inconclusive),
         // Its baseline is being taken apart: there is nothing whole to wait beside.
         on_regressed: match on_regressed(production) {
             OnRegressed::Protect => OnRegressed::RollBack,
@@ -146,7 +157,8 @@ fn weight(share: trimtab_project::Percent) -> Weight {
     Weight::from_percent(share.percent()).unwrap_or(Weight::ZERO)
 }
 
-fn on_inconclusive(choice: Inconclusive) -> OnInconclusive {
+/// What a watch without a verdict leads to.
+pub(crate) fn inconclusive(choice: Inconclusive) -> OnInconclusive {
     match choice {
         Inconclusive::Pass => OnInconclusive::Pass,
         Inconclusive::Extend => OnInconclusive::Extend,
@@ -157,7 +169,12 @@ fn on_inconclusive(choice: Inconclusive) -> OnInconclusive {
 }
 
 fn on_regressed(production: &Production) -> OnRegressed {
-    match production.verdict.on_regressed {
+    regressed(production.verdict.on_regressed)
+}
+
+/// What a regression leads to.
+pub(crate) fn regressed(choice: Regressed) -> OnRegressed {
+    match choice {
         Regressed::Protect => OnRegressed::Protect,
         Regressed::Rollback => OnRegressed::RollBack,
         Regressed::Ask => OnRegressed::Ask,

@@ -1,6 +1,7 @@
 //! The proxy's counts become evidence: verdicts per rollout, recent traffic per environment, what is known of
 //! each service, and the recordings from which a closed incident is learned.
 
+mod judged;
 mod kept;
 mod known;
 mod places;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use trimtab_detection::causes::Endpoint;
 use trimtab_detection::changes::ChangeEvent;
 use trimtab_detection::learning::{Episode, KnownTemplate};
-use trimtab_detection::verdict::{Batch as Counts, Config, Decision, Judge, Outcomes, Past, Verdict};
+use trimtab_detection::verdict::{Assigned, Batch as Counts, Config, Judge, Outcomes, Panel, Past, Verdict};
 use trimtab_detection::{Anomaly, Scope};
 use trimtab_model::{Arm, EnvironmentName, Generation, ReleaseId, RolloutId, ServiceName, Timestamp, Weight};
 use trimtab_proxy::{Cell, Frame};
@@ -50,6 +51,11 @@ struct Trial {
     subject: Subject,
     config: Config,
     judge: Judge,
+    /// What is judged beside the counts, as it was when nothing had been seen, and as it is.
+    blank: Panel,
+    panel: Panel,
+    /// When each metric of the team's own last answered.
+    answered: BTreeMap<String, Timestamp>,
     /// The way forward that the evidence belongs to; a new one starts it anew.
     generation: Option<Generation>,
     /// The candidate's requests by the weight at which they came, in basis points.
@@ -135,7 +141,7 @@ impl Evidence {
     }
 
     /// Begins a trial, or goes on with the one begun before a restart.
-    pub fn begin(&self, subject: Subject, config: Config, known: Vec<KnownTemplate>) {
+    pub fn begin(&self, subject: Subject, config: Config, blank: Panel, known: Vec<KnownTemplate>) {
         let mut books = self.lock();
         if books.trials.contains_key(&subject.rollout) {
             return;
@@ -153,6 +159,8 @@ impl Evidence {
             version: FILE_VERSION,
             subject: subject.clone(),
             judge: judge(&config, &past),
+            panel: blank.clone(),
+            answered: BTreeMap::new(),
             episode: Episode::new(name, past),
             arms: Arms::default(),
             sequence: 0,
@@ -161,6 +169,8 @@ impl Evidence {
         });
         let File {
             judge,
+            panel,
+            answered,
             episode,
             arms,
             sequence,
@@ -172,6 +182,9 @@ impl Evidence {
             subject: subject.clone(),
             config,
             judge,
+            blank,
+            panel,
+            answered,
             generation,
             requests,
             episode,
@@ -197,18 +210,11 @@ impl Evidence {
         };
         if trial.generation.is_some_and(|known| known != generation) {
             trial.judge = judge(&trial.config, &past);
+            trial.panel = trial.blank.clone();
+            trial.answered.clear();
             trial.requests.clear();
         }
         trial.generation = Some(generation);
-    }
-
-    /// How many requests the candidate has answered while its share was `weight`.
-    pub fn requests_at(&self, rollout: &RolloutId, weight: Weight) -> u64 {
-        let books = self.lock();
-        let trial = books.trials.get(rollout);
-        trial
-            .and_then(|trial| trial.requests.get(&weight.basis_points()).copied())
-            .unwrap_or(0)
     }
 
     /// A rollout ended. What its candidate said and did is known from now on when it was `kept`.
@@ -273,14 +279,22 @@ impl Evidence {
             let batch = counts
                 .entry((rollout.clone(), weight))
                 .or_insert_with(|| Counts::new(frame.at, weight));
+            let assigned = batch.assigned.get_or_insert_with(Assigned::default);
             match cell.arm {
-                Arm::Baseline => batch.baseline.merge(&outcomes(cell)),
-                Arm::Candidate => batch.candidate.merge(&outcomes(cell)),
+                Arm::Baseline => {
+                    assigned.baseline += cell.assigned();
+                    batch.baseline.merge(&outcomes(cell));
+                }
+                Arm::Candidate => {
+                    assigned.candidate += cell.assigned();
+                    batch.candidate.merge(&outcomes(cell));
+                }
             }
         }
         for ((rollout, _), batch) in counts {
             if let Some(trial) = trials.get_mut(&rollout) {
                 trial.judge.add(&batch);
+                trial.panel.decide(&trial.judge, batch.at);
                 trial.episode.push(batch);
             }
         }
@@ -289,21 +303,6 @@ impl Evidence {
         }
         drop(books);
         self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// The decision on a rollout so far.
-    pub fn decision(&self, rollout: &RolloutId) -> Option<Decision> {
-        self.lock()
-            .trials
-            .get(rollout)
-            .map(|trial| trial.judge.decision())
-    }
-
-    /// The whole verdict on a rollout so far.
-    pub fn verdict(&self, rollout: &RolloutId) -> Option<Verdict> {
-        let books = self.lock();
-        let trial = books.trials.get(rollout)?;
-        Some(verdict_of(&trial.subject, &trial.judge, &trial.arms))
     }
 
     /// Everything that was found about a rollout.
@@ -317,10 +316,10 @@ impl Evidence {
         });
         Some(Findings {
             subject: trial.subject.clone(),
-            verdict: verdict_of(&trial.subject, &trial.judge, &trial.arms),
+            verdict: trial.verdict(),
             anomalies,
             endpoints: trial.endpoints.values().cloned().collect(),
-            onset: trial.judge.onset(),
+            onset: trial.panel.onset(),
             first_request_at: trial.first_request_at,
         })
     }
@@ -369,8 +368,7 @@ fn arm_of(subject: &Subject, cell: &Cell) -> Arm {
 }
 
 /// What is said of a rollout; without a baseline nothing is compared.
-fn verdict_of(subject: &Subject, judge: &Judge, arms: &Arms) -> Verdict {
-    let verdict = judge.verdict();
+fn verdict_of(subject: &Subject, verdict: Verdict, arms: &Arms) -> Verdict {
     if subject.baseline.is_some() {
         return verdict;
     }

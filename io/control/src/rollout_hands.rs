@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trimtab_detection::verdict::Decision;
+use trimtab_detection::verdict::{Panel, Standing};
 use trimtab_model::{Arm, Generation, ReleaseId, RolloutId, Timestamp, Weight};
-use trimtab_rollout::{Effect, Event, Instances, Outcome, Phase, Plan, State, Verdict};
+use trimtab_rollout::{Effect, Event, Instances, OnInconclusive, Outcome, Phase, Plan, State, Verdict};
 use trimtab_runtime::check_health;
 
 use crate::blueprint;
 use crate::clock;
 use crate::evidence::Subject;
 use crate::host::number_of;
+use crate::judgement;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Rollouts;
 use crate::traffic::{Side, across_rollouts};
@@ -114,6 +115,7 @@ impl Work {
                 let verdict = tokio::select! {
                     verdict = self.observe(generation, until, (weight, requests_min)) => verdict,
                     verdict = self.sicken() => verdict,
+                    never = self.ask_metrics() => match never {},
                 };
                 Event::Observed {
                     at: clock::now(),
@@ -268,20 +270,23 @@ impl Work {
     }
 
     /// Follows the verdict until it is a regression, or healthy while a person is asked, or the watch
-    /// ends. `enough` is what must have been
-    /// seen before it counts as healthy: so many requests at a weight.
+    /// ends. `enough` is what must have been seen before it counts as healthy: so many requests at a
+    /// weight.
     async fn observe(&self, generation: Generation, until: Timestamp, enough: (Weight, u64)) -> Verdict {
         let rollout: &RolloutId = &self.plan.rollout;
         let evidence = &self.world.evidence;
         evidence.belongs_to(rollout, generation);
         let mut changes = evidence.changes();
         let deadline = clock::deadline(until, clock::now());
+        let settled = |lane| judgement::settled(&self.state, lane);
         // A window is waited out. A person who is asked need not answer once the evidence has.
-        let asked = matches!(self.state.phase, Phase::Asking { .. });
+        let asked = matches!(self.state.phase, Phase::Asking { .. }) && !self.state.asks_about_regression();
         loop {
-            match evidence.decision(rollout) {
-                Some(Decision::Regressed) => break,
-                Some(Decision::Healthy) if asked && evidence.requests_at(rollout, enough.0) >= enough.1 => {
+            match evidence.standing(rollout, &settled) {
+                Some(Standing::Regressed(call)) => return judgement::regressed(call),
+                Some(Standing::Healthy)
+                    if asked && evidence.requests_at(rollout, enough.0) >= enough.1.max(1) =>
+                {
                     break;
                 }
                 _ => {}
@@ -296,24 +301,39 @@ impl Work {
             // A watch that cannot change any more (the process is stopping) still ends in time.
             let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), changes.changed()).await;
         }
-        let (weight, requests_min) = enough;
-        let requests = evidence.requests_at(rollout, weight);
-        let Some(verdict) = evidence.verdict(rollout) else {
-            return Verdict::Inconclusive {
-                reason: "no request of users was seen".to_owned(),
-            };
+        self.conclude(evidence.standing(rollout, &settled), enough)
+    }
+
+    /// What is said when the time of a watch is over.
+    fn conclude(&self, standing: Option<Standing>, (weight, requests_min): (Weight, u64)) -> Verdict {
+        let project = match self.world.release(&self.plan.candidate) {
+            Ok((_, project)) => project,
+            Err(error) => return Verdict::inconclusive(error.to_string()),
         };
-        match verdict.decision {
-            Decision::Healthy if requests < requests_min => Verdict::Inconclusive {
-                reason: format!("{requests} of at least {requests_min} requests at {weight}"),
-            },
-            Decision::Healthy => Verdict::Healthy,
-            Decision::Regressed => Verdict::Regressed {
-                reason: verdict.reason,
-            },
-            Decision::Inconclusive | Decision::RoutingBroken => Verdict::Inconclusive {
-                reason: verdict.reason,
-            },
+        let requests = self.world.evidence.requests_at(&self.plan.rollout, weight);
+        let alone = self.plan.previous().is_none();
+        let step = self
+            .state
+            .phase
+            .step()
+            .and_then(|step| self.plan.steps().get(step).copied());
+        let otherwise = step.map_or(OnInconclusive::Ask, |step| step.on_inconclusive);
+        match standing {
+            Some(Standing::Regressed(call)) => judgement::regressed(call),
+            // Whatever earlier steps showed: no gate passes on an absence.
+            Some(Standing::Healthy | Standing::Open(_)) if requests == 0 && !alone => {
+                judgement::no_traffic(&project)
+            }
+            Some(Standing::Healthy) if requests < requests_min => Verdict::inconclusive(format!(
+                "{requests} of at least {requests_min} requests at {weight}"
+            )),
+            Some(Standing::Healthy) => Verdict::Healthy,
+            Some(Standing::Open(_)) if alone => {
+                let verdict = self.world.evidence.verdict(&self.plan.rollout);
+                Verdict::inconclusive(verdict.map_or_else(String::new, |verdict| verdict.reason))
+            }
+            Some(Standing::Open(open)) => judgement::open(&project, open, otherwise),
+            None => Verdict::inconclusive("no request of users was seen"),
         }
     }
 
@@ -325,8 +345,16 @@ impl Work {
         loop {
             tokio::time::sleep(WATCH_PROBE_PAUSE).await;
             if let Err(reason) = probe_first(&self.world, candidate, environment, serving).await {
-                return Verdict::Regressed { reason };
+                return Verdict::regressed(reason);
             }
+        }
+    }
+
+    /// Asks the metrics of the team's own meanwhile.
+    async fn ask_metrics(&self) -> std::convert::Infallible {
+        match self.world.release(&self.plan.candidate) {
+            Ok((_, project)) => crate::own_metrics::follow(&self.world, &self.plan, &project).await,
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -386,9 +414,12 @@ fn begin_trial(world: &World, plan: &Plan, project: &trimtab_project::Project) {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .clone();
     let mut config = models.config(&blueprint::verdict_config(project));
+    let custom = judgement::custom(project);
     // A member of a group has a share of the group's alpha.
-    config.alpha = crate::groups::alpha_of(world, plan).unwrap_or(config.alpha);
-    world.evidence.begin(subject, config, models.templates);
+    let alpha = crate::groups::alpha_of(world, plan).unwrap_or(config.alpha);
+    config.alpha = Panel::alpha_of_judge(&custom, alpha);
+    let panel = Panel::new(custom, judgement::lanes(project));
+    world.evidence.begin(subject, config, panel, models.templates);
 }
 
 /// Takes up the comparisons that were under way when the control process ended. To be called before the first

@@ -12,7 +12,7 @@ impl Work {
         let candidate = &self.plan.candidate;
         let (title, severity) = words(what, &place, candidate);
         let key = format!("{}/{what:?}/{}", self.id, self.state.generation.0);
-        let words = (title, self.state.describe());
+        let words = (title, self.told(what));
         let channels = [Channel::Slack, Channel::Email, Channel::Webhook];
         self.world
             .tell(
@@ -26,6 +26,19 @@ impl Work {
         if let Err(error) = self.world.evidence.save() {
             tracing::warn!(rollout = self.id, %error, "failed to keep a rollout's recording");
         }
+    }
+}
+
+impl Work {
+    /// The body of a notice: where the rollout stands, and what it is about.
+    fn told(&self, what: Notice) -> String {
+        let about = match what {
+            Notice::Inconclusive => self.state.unproven.as_ref(),
+            Notice::WouldRollBack => self.state.reported.as_ref(),
+            _ => None,
+        };
+        let stands = self.state.describe();
+        about.map_or_else(|| stands.clone(), |about| format!("{about} ({stands})"))
     }
 }
 

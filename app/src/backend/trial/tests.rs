@@ -42,7 +42,7 @@ fn evidence_tells_rates_in_per_cent_and_what_decides() {
     );
     assert_eq!(errors.decision, VerdictDecision::Regressed);
     assert!(errors.e_value.unwrap().is_finite());
-    assert!(errors.query.unwrap().contains("250 of 500 of the candidate"));
+    assert!(errors.counts.unwrap().contains("250 of 500 of the candidate"));
     assert_eq!(decision(verdict.decision, false), VerdictDecision::Regressed);
 }
 

@@ -228,7 +228,7 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
                 figure(one.baseline, &unit),
                 figure(one.candidate, &unit),
                 interval,
-                format!("{} of {}", figure(one.e_value, ""), figure(one.threshold, "")),
+                format!("{} of {}", odds(one.e_value), figure(one.threshold, "")),
                 word(&one.decision),
             ]
         })
@@ -244,6 +244,18 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
         ];
         lines.extend(table(&names, &rows).into_iter().skip(1));
     }
+    for one in &verdict.evidence {
+        let counts = one
+            .counts
+            .iter()
+            .map(|counts| (Some(Tone::Dim), format!("  {}: {counts}", one.metric)));
+        lines.extend(counts);
+        lines.extend(
+            one.query
+                .iter()
+                .map(|query| (Some(Tone::Dim), format!("  {}: {query}", one.metric))),
+        );
+    }
     lines.push((
         Some(Tone::Dim),
         format!(
@@ -257,6 +269,14 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
         lines.push((None, format!("forecast: {}", forecast.text)));
     }
     lines
+}
+
+/// Evidence of any size: of what is beyond all doubt the power of ten says enough.
+fn odds(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value >= 1e6 => format!("> 10^{}", value.log10().floor()),
+        other => figure(other, ""),
+    }
 }
 
 fn phases(rollout: &api::Rollout) -> Vec<Line> {

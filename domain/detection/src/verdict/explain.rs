@@ -34,6 +34,21 @@ pub(super) fn regressed(judge: &Judge) -> (String, Timestamp, Option<Metric>) {
     }
 }
 
+/// Why a metric is called now, and since when; `evidence` is how strong it is.
+pub(super) fn called(judge: &Judge, metric: Metric, past: bool, evidence: &str) -> (String, Timestamp) {
+    let against = judge.against_past().filter(|_| past);
+    if let Some((past, seen)) = against.and_then(|past| Some((past, past.evidence()?))) {
+        return (
+            format!("{}; {evidence}, against the past", against_past(&seen)),
+            past.onset(),
+        );
+    }
+    match judge.evidence_of(metric) {
+        Some((seen, onset)) => (format!("{}; {evidence}", between_arms(&seen)), onset),
+        None => (evidence.to_owned(), Timestamp(0)),
+    }
+}
+
 /// Why nothing is called.
 pub(super) fn uncalled(judge: &Judge, decision: Decision) -> String {
     let (baseline, candidate) = judge.units();

@@ -104,6 +104,18 @@ pub(crate) fn quantile_interval(
     None
 }
 
+/// The anytime-valid interval of the median of what `sorted` holds, in growing order; none while too little was
+/// seen to bound it on both sides.
+pub(crate) fn median_interval(sorted: &[f64], alpha: f64) -> Option<(f64, f64)> {
+    let n = sorted.len() as u64;
+    let limit = (1.0 / alpha).ln();
+    // The number at or below the median is a fair coin's; symmetric, so one side tells both.
+    let outside = |below: u64| log_evidence(Tally::new(n, below), 0.5, 2.0, 2.0) >= limit;
+    let cut = (0..=n / 2).take_while(|below| outside(*below)).count();
+    let low = cut.checked_sub(1)?;
+    Some((*sorted.get(low)?, *sorted.get(sorted.len() - 1 - low)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

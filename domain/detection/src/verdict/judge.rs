@@ -242,6 +242,8 @@ impl Judge {
                 .as_ref()
                 .map_or_else(|| self.leading().map(|m| m.metric), |called| called.metric),
             metrics,
+            custom: Vec::new(),
+            leading_custom: None,
             e_value: finite_exp(log_e),
             log_e,
             alpha: self.config.alpha,
@@ -292,6 +294,66 @@ impl Judge {
             .max(latency.map_or(0.0, |(_, rate)| open(&self.not_worse_latency, rate)));
         let units = if regressed.is_finite() { regressed } else { healthy };
         (units < 1e15).then_some(units.ceil() as u64)
+    }
+}
+
+/// The parts of the tested claim.
+pub(super) struct Claims {
+    pub(super) errors: bool,
+    pub(super) latency: bool,
+    /// Enough requests, as the team says, whatever is shown.
+    pub(super) enough: bool,
+}
+
+/// What [`super::Panel`] asks.
+impl Judge {
+    /// ln of what each metric adds to the evidence that may act, and whether it is against the past.
+    pub(super) fn contributions(&self) -> Vec<(Metric, bool, f64)> {
+        let share = self
+            .past
+            .as_ref()
+            .map_or(0.0, |_| self.config.past_share.clamp(0.0, 1.0));
+        let arms = self.metrics.iter();
+        let arms = arms.map(|m| {
+            (
+                m.metric,
+                false,
+                (1.0 - share).ln() + m.share.ln() + m.process.log_e(),
+            )
+        });
+        let past = self.past.iter().flat_map(AgainstPast::acting);
+        let past = past.map(|(metric, log)| (metric, true, share.ln() + log));
+        arms.chain(past).collect()
+    }
+
+    /// ln of the evidence against the candidate that makes it doubtful, by metric.
+    pub(super) fn suspicions(&self) -> Vec<(Metric, f64)> {
+        let share = self
+            .past
+            .as_ref()
+            .map_or(0.0, |_| self.config.past_share.clamp(0.0, 1.0));
+        let arms = self.metrics.iter();
+        let arms = arms.map(|m| (m.metric, (1.0 - share).ln() + m.share.ln() + m.process.log_e()));
+        arms.chain(self.past.iter().flat_map(AgainstPast::suspected))
+            .collect()
+    }
+
+    pub(super) fn claims(&self) -> Claims {
+        let shown = (1.0 / self.config.beta).ln();
+        let candidate = self.metrics.first().map_or(0, |m| m.candidate.units);
+        Claims {
+            errors: self.not_worse_errors.log_e() >= shown,
+            latency: !self.latency_seen || self.not_worse_latency.log_e() >= shown,
+            enough: self
+                .config
+                .requests_enough
+                .is_some_and(|enough| candidate >= enough),
+        }
+    }
+
+    pub(super) fn evidence_of(&self, metric: Metric) -> Option<(MetricEvidence, Timestamp)> {
+        let one = self.metrics.iter().find(|m| m.metric == metric)?;
+        Some((self.evidence(one), one.onset))
     }
 }
 

@@ -124,6 +124,20 @@ impl AgainstPast {
         log_sum(acting.map(|m| m.log_share + m.candidate.log_e()))
     }
 
+    /// ln of what each metric adds to [`AgainstPast::log_e_acting`].
+    pub(crate) fn acting(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
+        let none = self.cause_is_shared();
+        let acting = self.metrics.iter().filter(move |m| !none && self.acts(m));
+        acting.map(|m| (m.metric, m.log_share + m.candidate.log_e()))
+    }
+
+    /// ln of what each metric adds to [`AgainstPast::log_e`].
+    pub(crate) fn suspected(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
+        self.metrics
+            .iter()
+            .map(|m| (m.metric, m.log_share + m.candidate.log_e()))
+    }
+
     fn acts(&self, metric: &Against) -> bool {
         matches!(self.shared(metric), SharedCause::No | SharedCause::NoHoldback)
     }

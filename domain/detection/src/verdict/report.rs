@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::Timestamp;
 
-use super::{Metric, Tally};
+use super::{CustomEvidence, Metric, Tally};
 
 /// The answer to "is the candidate worse?".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,6 +121,9 @@ pub struct Verdict {
     pub reason: String,
     /// Each metric's evidence.
     pub metrics: Vec<MetricEvidence>,
+    /// That of metrics of the team's own.
+    #[serde(default)]
+    pub custom: Vec<CustomEvidence>,
     /// The evidence of all together; regressed at `1 / alpha`.
     pub e_value: f64,
     /// Its natural logarithm.
@@ -142,4 +145,7 @@ pub struct Verdict {
     pub called_at: Option<Timestamp>,
     /// The metric that speaks loudest against the candidate.
     pub leading: Option<Metric>,
+    /// The metric of the team's own that was called, if it was one.
+    #[serde(default)]
+    pub leading_custom: Option<String>,
 }

@@ -4,7 +4,8 @@ use super::freeze::freeze;
 use super::reading::command;
 use super::route::{Route, route};
 use super::strategy::{ROLLING, default_steps, hooks, rolling, steps};
-use super::{Hooks, Inconclusive, Production, Regressed, StrategyName, VerdictSettings};
+use super::verdict::{VERDICT, verdict};
+use super::{Hooks, Production, StrategyName};
 use crate::read::Value;
 use crate::{Percent, Period};
 
@@ -79,54 +80,3 @@ pub(super) fn host(value: Value<'_>) -> Option<String> {
 
 /// Most freezes.
 const FREEZES_MAX: usize = 50;
-
-const VERDICT: VerdictSettings = VerdictSettings {
-    alpha: Percent::constant(1),
-    tolerance: Percent::constant(25),
-    on_inconclusive: Inconclusive::Ask,
-    on_regressed: Regressed::Protect,
-    requests_min: 200,
-};
-
-/// What a watch without a verdict leads to.
-pub(super) fn inconclusive(value: Value<'_>) -> Option<Inconclusive> {
-    value.one_of(&[
-        ("pass", Inconclusive::Pass),
-        ("extend", Inconclusive::Extend),
-        ("ask", Inconclusive::Ask),
-        ("rollback", Inconclusive::Rollback),
-        ("report", Inconclusive::Report),
-    ])
-}
-
-fn verdict(value: Value<'_>) -> Option<VerdictSettings> {
-    let fields = value.fields(&[
-        "alpha",
-        "tolerance",
-        "on_inconclusive",
-        "on_regressed",
-        "requests_min",
-    ])?;
-    let regressed = [
-        ("protect", Regressed::Protect),
-        ("rollback", Regressed::Rollback),
-        ("ask", Regressed::Ask),
-        ("report", Regressed::Report),
-    ];
-    let settings = VerdictSettings {
-        alpha: fields.or("alpha", Value::percent, VERDICT.alpha),
-        tolerance: fields.or("tolerance", Value::percent, VERDICT.tolerance),
-        on_inconclusive: fields.or("on_inconclusive", inconclusive, VERDICT.on_inconclusive),
-        on_regressed: fields.or("on_regressed", |v| v.one_of(&regressed), VERDICT.on_regressed),
-        requests_min: fields.or(
-            "requests_min",
-            |v| v.integer(1, 1_000_000_000),
-            VERDICT.requests_min,
-        ),
-    };
-    if !(0.001..=20.0).contains(&settings.alpha.percent()) {
-        let what = "outside 0.001% to 20%: no verdict would mean anything";
-        fields.clash("alpha", what, "write 1%");
-    }
-    Some(settings)
-}

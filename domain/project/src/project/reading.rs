@@ -317,7 +317,7 @@ fn business(value: Value<'_>) -> Option<Vec<BusinessMetric>> {
     )
 }
 
-struct MetricName(String);
+pub(super) struct MetricName(pub(super) String);
 
 impl std::str::FromStr for MetricName {
     type Err = ();

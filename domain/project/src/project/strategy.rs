@@ -3,8 +3,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use super::production::inconclusive;
 use super::reading::command;
+use super::verdict::inconclusive;
 use super::{Hooks, Inconclusive, Rolling, Step};
 use crate::read::Value;
 use crate::yaml::Kind;

@@ -40,12 +40,8 @@ fn write_golden() {
     }
     let (reason, generation) = ("errors".to_owned(), state.generation);
     for verdict in [
-        Verdict::Regressed {
-            reason: reason.clone(),
-        },
-        Verdict::Inconclusive {
-            reason: reason.clone(),
-        },
+        Verdict::regressed(reason.clone()),
+        Verdict::inconclusive(reason.clone()),
     ] {
         note(&Event::Observed {
             at,

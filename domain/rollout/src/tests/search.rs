@@ -254,9 +254,7 @@ fn check_guards(plan: &Plan, state: &State) {
             at,
             generation: watch.generation,
             round: watch.round,
-            verdict: Verdict::Regressed {
-                reason: "errors".to_owned(),
-            },
+            verdict: Verdict::regressed("errors".to_owned()),
         };
         let (next, _) = step(plan, state.clone(), regressed);
         assert!(going_off(&next), "{}", next.describe());

@@ -163,9 +163,9 @@ fn shadow_mode_only_says_what_it_would_have_done() {
     shifting 5 % to the candidate [shift 5 %]
     checking health at 5 % [check health, observe 0]
     watching at 5 % []
-    watching at 5 % [notify WouldRollBack]
+    watching at 5 % [observe 1, notify WouldRollBack]
     watching at 5 % []
-    shifting 25 % to the candidate [shift 25 %, observe 1]
+    shifting 25 % to the candidate [shift 25 %, observe 2]
     ");
 }
 
@@ -179,7 +179,7 @@ fn a_regression_may_be_asked_about() {
     shifting 5 % to the candidate [shift 5 %]
     checking health at 5 % [check health, observe 0]
     watching at 5 % []
-    waiting for a person at 5 %: regression: errors 0.1 -> 12 % [ask, notify Asked]
+    waiting for a person at 5 %: regression: errors 0.1 -> 12 % [ask, observe 1, notify Asked]
     taking traffic off the candidate (regression: errors 0.1 -> 12 %, and nobody answered in time) [shift 0 %]
     ");
 }

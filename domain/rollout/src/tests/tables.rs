@@ -51,15 +51,11 @@ pub(super) fn healthy() -> Happening {
 }
 
 pub(super) fn regressed() -> Happening {
-    observed(Verdict::Regressed {
-        reason: "errors 0.1 -> 12 %".to_owned(),
-    })
+    observed(Verdict::regressed("errors 0.1 -> 12 %".to_owned()))
 }
 
 pub(super) fn inconclusive() -> Happening {
-    observed(Verdict::Inconclusive {
-        reason: "12 requests".to_owned(),
-    })
+    observed(Verdict::inconclusive("12 requests".to_owned()))
 }
 
 pub(super) fn command(pick: usize) -> Happening {

@@ -305,18 +305,8 @@ impl Shell {
                 // Two in a hundred verdicts are wrong, and some watches see too little.
                 let wrong = self.dice.chance(20);
                 let (after, verdict) = match (self.nature.regresses != wrong, self.dice.chance(150)) {
-                    (true, _) => (
-                        soon,
-                        Verdict::Regressed {
-                            reason: "errors".to_owned(),
-                        },
-                    ),
-                    (false, true) => (
-                        wait,
-                        Verdict::Inconclusive {
-                            reason: "few".to_owned(),
-                        },
-                    ),
+                    (true, _) => (soon, Verdict::regressed("errors".to_owned())),
+                    (false, true) => (wait, Verdict::inconclusive("few".to_owned())),
                     (false, false) => (wait, Verdict::Healthy),
                 };
                 self.answer(&effect, ticket, after, Outcome::Done, Some(verdict));

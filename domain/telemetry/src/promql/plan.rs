@@ -101,19 +101,23 @@ pub(super) enum Cardinality {
     OneToMany(Vec<String>),
 }
 
-pub(super) fn compile(text: &str) -> Result<(Plan, Vec<Selector>), QueryError> {
-    let tree = promql_parser::parser::parse(text).map_err(QueryError::Syntax)?;
+/// A plan, what it selects, and the longest range in it.
+pub(super) type Compiled = (Plan, Vec<Selector>, i64);
+
+pub(super) fn compile(text: &str, tree: &Expr) -> Result<Compiled, QueryError> {
     let mut compiler = Compiler {
         text,
         selectors: vec![],
+        range_ms_max: 0,
     };
-    let plan = compiler.plan(&tree, 0)?;
-    Ok((plan, compiler.selectors))
+    let plan = compiler.plan(tree, 0)?;
+    Ok((plan, compiler.selectors, compiler.range_ms_max))
 }
 
 struct Compiler<'a> {
     text: &'a str,
     selectors: Vec<Selector>,
+    range_ms_max: i64,
 }
 
 impl Compiler<'_> {
@@ -213,6 +217,7 @@ impl Compiler<'_> {
                 [first, _] => Some(Box::new(self.plan(first, depth)?)),
                 _ => None,
             };
+            self.range_ms_max = self.range_ms_max.max(millis(range.range));
             let selector = self.select(&range.vs, millis(range.range))?;
             return Ok(Plan::OverTime {
                 function,

@@ -48,6 +48,7 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
         effect: Some(cand - base),
         interval: Some((cand - base - 0.4, cand - base + 0.5)),
         units_needed: needed,
+        counts: None,
         query: Some("class=\"error\"".into()),
     };
     let phase = |name: &str, state| stage(name, "", state, 60, 5, None, "");

@@ -180,7 +180,10 @@ fn evidence_row(evidence: &Evidence, language: Language) -> Markup {
     let in_unit = |value: Option<f64>| shown(value, &evidence.unit, language);
     html! {
         tr {
-            td { (evidence.decision.dot(language)) " " span title=[evidence.query.as_deref()] { (evidence.metric) } }
+            td { (evidence.decision.dot(language)) " " span title=[evidence.query.as_deref()] { (evidence.metric) }
+                @if let Some(counts) = &evidence.counts { br; span.small.muted { (counts) } }
+                @if let Some(query) = &evidence.query { br; code.small.muted { (query) } }
+            }
             td.num { (in_unit(evidence.baseline)) }
             td.num { (in_unit(evidence.candidate)) }
             td.num { (in_unit(evidence.effect)) @if let Some((low, high)) = evidence.interval { br; span.small.muted { (in_unit(Some(low))) " … " (in_unit(Some(high))) } } }
@@ -200,8 +203,9 @@ fn e_value(value: f64, language: Language) -> String {
         return number(value, language);
     }
     let power = value.log10().floor();
-    if power >= 300.0 {
-        return ">10^300".to_owned();
+    if power >= 18.0 {
+        let power = power.min(300.0);
+        return format!("> 10^{power}");
     }
     format!("{}·10^{power}", number(value / 10f64.powf(power), language))
 }

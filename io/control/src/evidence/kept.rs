@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use trimtab_detection::learning::Episode;
-use trimtab_detection::verdict::Judge;
-use trimtab_model::{Generation, RolloutId};
+use trimtab_detection::verdict::{Judge, Panel};
+use trimtab_model::{Generation, RolloutId, Timestamp};
 
 use super::{Arms, Evidence, FILE_VERSION, Kept, Subject, verdict_of};
 
@@ -16,6 +16,10 @@ pub(super) struct File {
     pub(super) version: u32,
     pub(super) subject: Subject,
     pub(super) judge: Judge,
+    #[serde(default)]
+    pub(super) panel: Panel,
+    #[serde(default)]
+    pub(super) answered: BTreeMap<String, Timestamp>,
     pub(super) episode: Episode,
     #[serde(default)]
     pub(super) arms: Arms,
@@ -41,6 +45,8 @@ impl Evidence {
                         version: FILE_VERSION,
                         subject: trial.subject.clone(),
                         judge: trial.judge.clone(),
+                        panel: trial.panel.clone(),
+                        answered: trial.answered.clone(),
                         episode: trial.episode.clone(),
                         arms: trial.arms.clone(),
                         sequence: trial.sequence,
@@ -62,19 +68,20 @@ impl Evidence {
 
     /// What is kept of a rollout's evidence, also of one that is over; none when it was never compared.
     pub fn kept(&self, rollout: &RolloutId) -> Option<Kept> {
-        let kept = |subject: &Subject, judge: &Judge, arms: &Arms| Kept {
-            verdict: verdict_of(subject, judge, arms),
+        let kept = |subject: &Subject, (judge, panel): (&Judge, &Panel), arms: &Arms| Kept {
+            verdict: verdict_of(subject, panel.verdict(judge), arms),
             arms: arms.clone(),
-            onset: judge.onset(),
+            // What was called before there were panels is the judge's to know.
+            onset: panel.onset().or_else(|| judge.onset()),
         };
         let running = self
             .lock()
             .trials
             .get(rollout)
-            .map(|trial| kept(&trial.subject, &trial.judge, &trial.arms));
+            .map(|trial| kept(&trial.subject, (&trial.judge, &trial.panel), &trial.arms));
         running.or_else(|| {
             self.load(rollout)
-                .map(|file| kept(&file.subject, &file.judge, &file.arms))
+                .map(|file| kept(&file.subject, (&file.judge, &file.panel), &file.arms))
         })
     }
 

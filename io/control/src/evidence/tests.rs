@@ -37,7 +37,7 @@ fn frame(sequence: u64) -> Frame {
 
 fn begun(dir: &Path) -> Evidence {
     let evidence = Evidence::new(dir);
-    evidence.begin(subject(), Config::default(), Vec::new());
+    evidence.begin(subject(), Config::default(), Panel::default(), Vec::new());
     evidence
 }
 
