@@ -8,6 +8,7 @@
 //! - `fail=SHARE`, `slow=MS`, `slow-share=SHARE`: what requests of users meet;
 //! - `path=/x`: only those of paths that begin so; `only=ENVIRONMENT`: only there; `of=RELEASE`: only its;
 //!   `nth=N`: only the instance of that number;
+//! - `lag=SECONDS`, `mute`: what its metric `queue_lag_seconds` says, or that it is left out;
 //! - `healed-by-restart`: the faults are gone from the second start of an instance on (those of the file
 //!   from the first start after it was written).
 //!
@@ -42,6 +43,8 @@ struct Faults {
     only: String,
     of: String,
     nth: String,
+    lag: Option<f64>,
+    mute: bool,
 }
 
 impl Faults {
@@ -51,6 +54,8 @@ impl Faults {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             match name {
                 "exit" => faults.exit = true,
+                "lag" => faults.lag = Some(number(value)),
+                "mute" => faults.mute = true,
                 "unready" => faults.unready = true,
                 "healed-by-restart" => faults.healed_by_restart = true,
                 "slow-start" => faults.slow_start_ms = number(value),
@@ -191,7 +196,7 @@ impl Service {
         let faults = self.faults();
         match head.path.as_str() {
             "/health" => return self.health(&faults),
-            "/metrics" => return (200, self.metrics()),
+            "/metrics" => return (200, self.metrics(&faults)),
             _ => {}
         }
         let number = self.requests.fetch_add(1, Relaxed) + 1;
@@ -226,11 +231,19 @@ impl Service {
         (200, "ok".to_owned())
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, faults: &Faults) -> String {
+        let lag = match faults.mute {
+            true => String::new(),
+            false => format!(
+                "# TYPE queue_lag_seconds gauge\nqueue_lag_seconds {}\n",
+                faults.lag.unwrap_or(1.0)
+            ),
+        };
         format!(
             "# TYPE service_requests_total counter\nservice_requests_total {}\n\
              # TYPE service_failures_total counter\nservice_failures_total {}\n\
-             # TYPE active_users gauge\nactive_users 3\n",
+             # TYPE active_users gauge\nactive_users 3\n{lag}\
+             # TYPE queue_depth gauge\nqueue_depth{{queue=\"a\"}} 1\nqueue_depth{{queue=\"b\"}} 2\n",
             self.requests.load(Relaxed),
             self.failed.load(Relaxed)
         )

@@ -18,6 +18,8 @@ mod incidents;
 mod people;
 mod pipeline;
 mod rolling;
+mod settings;
 mod shown;
 mod steering;
+mod sticky;
 mod story;

@@ -415,6 +415,7 @@ fn examples_in_the_documentation_parse() {
         include_str!("../../../docs/strategies/blue-green.md"),
         include_str!("../../../docs/strategies/canary.md"),
         include_str!("../../../docs/strategies/rolling.md"),
+        include_str!("../../../docs/strategies/metrics.md"),
     ];
     let page = pages.join("\n");
     let mut seen = 0;
@@ -506,5 +507,63 @@ fn a_route_may_say_little_or_much() {
         "sticky: 'a b'",
     ] {
         assert!(route(bad).is_err(), "{bad}");
+    }
+}
+
+/// Each mistake in a metric of the team's own has its line, its field and a mend.
+#[test]
+fn mistakes_in_metrics_of_the_verdict_are_told() {
+    let head = "service: notes\npipeline: {artifact: {paths: [notes]}}\nrun: {command: ./notes}\nproduction:\n  verdict:\n";
+    let cases = [
+        (
+            "    metrics: [{name: lag, query: lag}]",
+            "6:15: production.verdict.metrics[0].direction: missing",
+        ),
+        (
+            "    metrics: [{name: lag}]",
+            "6:15: production.verdict.metrics[0].query: missing",
+        ),
+        (
+            "    metrics: [{name: lag, query: lag, direction: down}]",
+            "\"down\" is not known",
+        ),
+        (
+            "    metrics: [{name: lag, query: 'lag{release=\"$relase\"}', direction: lower}]",
+            "$relase is not known; use $release",
+        ),
+        (
+            "    metrics: [{name: m, bad: a, good: b, total: c}]",
+            "counts need 'total' and one of 'bad' and 'good'",
+        ),
+        (
+            "    metrics: [{name: m, bad: a}]",
+            "metrics[0].total: counts need",
+        ),
+        (
+            "    metrics: [{name: m, bad: a, total: b, query: c, direction: lower}]",
+            "do not go together; keep either",
+        ),
+        (
+            "    metrics: [{name: m, bad: a, total: b, tolerance: 3}]",
+            "6:54: production.verdict.metrics[0].tolerance: counts are compared by share",
+        ),
+        (
+            "    metrics: [{name: m, bad: a, total: b, share: 90%}]",
+            "sum to 90%",
+        ),
+        (
+            "    metrics: [{name: Lag, query: lag, direction: lower}]",
+            "metrics[0].name: \"Lag\" is not allowed here",
+        ),
+        (
+            "    on_missing_metric: pass",
+            "6:24: production.verdict.on_missing_metric: \"pass\" is not known",
+        ),
+        ("    errors: {on_regresed: ask}", "did you mean \"on_regressed\"?"),
+    ];
+    for (line, wanted) in cases {
+        let problems = parse("trimtab.yaml", &format!("{head}{line}\n")).unwrap_err();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|one| one.contains(wanted)), "{line}: {told:?}");
     }
 }

@@ -292,7 +292,7 @@ impl Work {
                 _ => {}
             }
             if let Some(reason) = self.group_regressed() {
-                return Verdict::Regressed { reason };
+                return Verdict::regressed(reason);
             }
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {

@@ -290,9 +290,7 @@ fn one_bad_member_takes_all_back_in_reverse_order() {
         let watched = world.rollouts.get(&1).filter(|state| !regressed && state.exposed);
         if let Some(watch) = watched.and_then(|state| state.watch.clone()) {
             regressed = true;
-            let verdict = crate::Verdict::Regressed {
-                reason: "5 of 9 fail".to_owned(),
-            };
+            let verdict = crate::Verdict::regressed("5 of 9 fail".to_owned());
             let event = crate::Event::Observed {
                 at,
                 generation: watch.generation,
