@@ -279,17 +279,7 @@ impl Evidence {
             let batch = counts
                 .entry((rollout.clone(), weight))
                 .or_insert_with(|| Counts::new(frame.at, weight));
-            let assigned = batch.assigned.get_or_insert_with(Assigned::default);
-            match cell.arm {
-                Arm::Baseline => {
-                    assigned.baseline += cell.assigned();
-                    batch.baseline.merge(&outcomes(cell));
-                }
-                Arm::Candidate => {
-                    assigned.candidate += cell.assigned();
-                    batch.candidate.merge(&outcomes(cell));
-                }
-            }
+            count(batch, cell);
         }
         for ((rollout, _), batch) in counts {
             if let Some(trial) = trials.get_mut(&rollout) {
@@ -377,6 +367,21 @@ fn verdict_of(subject: &Subject, verdict: Verdict, arms: &Arms) -> Verdict {
         "a first release: there is nothing to compare it with; {errors} of its {requests} requests failed"
     );
     Verdict { reason, ..verdict }
+}
+
+/// Adds a cell to its arm: its outcomes, and how many coins were tossed for it.
+fn count(batch: &mut Counts, cell: &Cell) {
+    let assigned = batch.assigned.get_or_insert_with(Assigned::default);
+    match cell.arm {
+        Arm::Baseline => {
+            assigned.baseline += cell.assigned();
+            batch.baseline.merge(&outcomes(cell));
+        }
+        Arm::Candidate => {
+            assigned.candidate += cell.assigned();
+            batch.candidate.merge(&outcomes(cell));
+        }
+    }
 }
 
 fn note_endpoint(trial: &mut Trial, cell: &Cell, arm: Arm) {

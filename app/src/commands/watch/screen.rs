@@ -244,18 +244,7 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
         ];
         lines.extend(table(&names, &rows).into_iter().skip(1));
     }
-    for one in &verdict.evidence {
-        let counts = one
-            .counts
-            .iter()
-            .map(|counts| (Some(Tone::Dim), format!("  {}: {counts}", one.metric)));
-        lines.extend(counts);
-        lines.extend(
-            one.query
-                .iter()
-                .map(|query| (Some(Tone::Dim), format!("  {}: {query}", one.metric))),
-        );
-    }
+    lines.extend(verdict.evidence.iter().flat_map(details));
     lines.push((
         Some(Tone::Dim),
         format!(
@@ -269,6 +258,14 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
         lines.push((None, format!("forecast: {}", forecast.text)));
     }
     lines
+}
+
+/// What was counted for one metric, and the query that was asked.
+fn details(one: &api::Evidence) -> Vec<Line> {
+    let texts = one.counts.iter().chain(&one.query);
+    texts
+        .map(|text| (Some(Tone::Dim), format!("  {}: {text}", one.metric)))
+        .collect()
 }
 
 /// Evidence of any size: of what is beyond all doubt the power of ten says enough.
