@@ -84,7 +84,7 @@ fn a_first_release_is_counted_though_nothing_is_beside_it() {
         candidate: ReleaseId::new("blocks-r1").unwrap(),
         ..subject()
     };
-    evidence.begin(first, Config::default(), Vec::new());
+    evidence.begin(first, Config::default(), Panel::default(), Vec::new());
     // To the proxy it is the baseline: the only arm.
     let mut frame = frame(1);
     frame.cells.truncate(1);
