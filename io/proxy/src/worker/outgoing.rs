@@ -32,7 +32,7 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead, peer: &Peer,
     if let Some(trailer) = head.trailer.as_ref().filter(|_| head.body == BodyLength::Chunked) {
         put(&[b"trailer: ", trailer, b"\r\n"]);
     }
-    if head.expects_continue && head.body != BodyLength::Empty {
+    if head.expects_continue && head.body != BodyLength::Empty && !head.is_http10 {
         put(&[b"expect: 100-continue\r\n"]);
     }
     match head.body {

@@ -192,6 +192,15 @@ async fn who_expects_to_continue_hears_a_refusal_first() {
         text.starts_with("HTTP/1.1 413") && text.contains("connection: close"),
         "{text}"
     );
+    // RFC 9110 §10.1.1: HTTP/1.0 knows no such expectation.
+    let (_instance, old) = before(teller("", "hello").await).await;
+    let answer = old
+        .send(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+        .await;
+    assert!(
+        answer.status() == 200 && !answer.0.contains("100-continue"),
+        "{answer:?}"
+    );
     // An instance that says nothing of it keeps nobody waiting.
     let (_instance, proxy) = before(teller("", "hello").await).await;
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
