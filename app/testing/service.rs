@@ -12,8 +12,13 @@
 //! - `healed-by-restart`: the faults are gone from the second start of an instance on (those of the file
 //!   from the first start after it was written).
 //!
+//! What lasts (WebSockets, event streams, uploads, downloads) is in `streams.rs`.
+//!
 //! `service check URL COUNT LIMIT_MS` asks COUNT times and fails on the first bad or late answer.
 
+mod streams;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -158,6 +163,11 @@ impl Service {
         let mut reader = BufReader::new(stream);
         loop {
             let head = Head::read(&mut reader)?;
+            if streams::is_one(&head.path) {
+                streams::talk(&head, &mut reader, &mut writer, &self.release)?;
+                continue;
+            }
+            head.skip_body(&mut reader)?;
             let (status, body) = self.answer(&head);
             let connection = if head.close { "close" } else { "keep-alive" };
             let answer = format!(
@@ -213,7 +223,7 @@ impl Service {
                  vector\",\"path\":{:?},\"traceparent\":{:?}}}",
                 number % 17,
                 head.path,
-                head.traceparent
+                head.field("traceparent")
             );
             return (500, "torn version vector\n".to_owned());
         }
@@ -260,35 +270,40 @@ impl Service {
 
 struct Head {
     path: String,
-    traceparent: String,
     close: bool,
+    fields: BTreeMap<String, String>,
 }
 
 impl Head {
-    /// Reads a request with its body; none when the other side has gone.
+    /// Reads a request up to its body; none when the other side has gone.
     fn read(reader: &mut BufReader<TcpStream>) -> Option<Head> {
         let first = line(reader)?;
-        let mut head = Head {
-            path: first.split(' ').nth(1)?.to_owned(),
-            traceparent: String::new(),
-            close: false,
-        };
-        let mut body = 0;
+        let mut fields = BTreeMap::new();
         loop {
             let field = line(reader)?;
             if field.is_empty() {
                 break;
             }
             let (name, value) = field.split_once(':')?;
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => body = number(value.trim()),
-                "connection" => head.close = value.trim().eq_ignore_ascii_case("close"),
-                "traceparent" => value.trim().clone_into(&mut head.traceparent),
-                _ => {}
-            }
+            fields.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        std::io::copy(&mut reader.take(body), &mut std::io::sink()).ok()?;
+        let mut head = Head {
+            path: first.split(' ').nth(1)?.to_owned(),
+            close: false,
+            fields,
+        };
+        head.close = head.field("connection").eq_ignore_ascii_case("close");
         Some(head)
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    fn skip_body(&self, reader: &mut BufReader<TcpStream>) -> Option<()> {
+        let body = number(self.field("content-length"));
+        std::io::copy(&mut reader.take(body), &mut std::io::sink()).ok()?;
+        Some(())
     }
 }
 

@@ -23,3 +23,4 @@ mod shown;
 mod steering;
 mod sticky;
 mod story;
+mod third_party;

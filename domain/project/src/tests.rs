@@ -416,6 +416,7 @@ fn examples_in_the_documentation_parse() {
         include_str!("../../../docs/strategies/canary.md"),
         include_str!("../../../docs/strategies/rolling.md"),
         include_str!("../../../docs/strategies/metrics.md"),
+        include_str!("../../../docs/third-party.md"),
     ];
     let page = pages.join("\n");
     let mut seen = 0;

@@ -15,8 +15,6 @@ use trimtab_model::{Actor, Timestamp};
 use crate::clock;
 use crate::machine::{Hands, Machine};
 
-/// Wait before an effect that ended without settling anything is carried out again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Events that may wait for one machine before senders wait too.
 const MAILBOX_EVENTS_MAX: usize = 256;
 /// Version of the bodies that machines write to the journal.
@@ -344,12 +342,14 @@ impl<M: Machine> Task<M> {
                 .hands
                 .carry_out(&snapshot.id, &snapshot.plan, &snapshot.state, effect.clone());
             let pause = if just_ended.as_ref() == Some(effect) {
-                RETRY_PAUSE
+                self.hands.retry_pause()
             } else {
                 Duration::ZERO
             };
             let abort = self.running.spawn(async move {
-                tokio::time::sleep(pause).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 work.await
             });
             self.effects.insert(abort.id(), (effect.clone(), abort));

@@ -1,6 +1,7 @@
 //! Carries out what an incident owes: protection, checks, restarts, the way back, documents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use trimtab_incident::{
     Channel as Told, Effect, Event, Notice, Outcome, Plan, State, notice_text, proposals,
@@ -18,6 +19,9 @@ use crate::machines::Incidents;
 use crate::silences;
 use crate::start_rollout;
 use crate::world::World;
+
+/// The longest wait for what is under way to a release before it is restarted.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Hands of incidents.
 pub(crate) struct IncidentHands(pub(crate) Arc<World>);
@@ -259,12 +263,31 @@ impl Work {
 
     async fn restart(&self, release: &ReleaseId) -> Result<String, String> {
         let (_, project) = self.world.release(release).map_err(|error| error.to_string())?;
+        self.let_end(release, project.production.drain.0).await;
         let health = blueprint::health_check(&project);
         let restart = self.world.fleet.restart(release, &self.plan.environment, &health);
         restart
             .await
             .map(|()| format!("{release} was restarted"))
             .map_err(|error| error.to_string())
+    }
+
+    /// Lets what is still under way to a release that is off traffic end before a restart cuts it.
+    async fn let_end(&self, release: &ReleaseId, limit: Duration) {
+        let rollouts = &self.world.machines().rollouts;
+        let rollout = self.plan.rollout.as_ref();
+        let is_off = rollout
+            .and_then(|rollout| rollouts.get(rollout.as_str()))
+            .is_some_and(|rollout| rollout.state.traffic.is_off());
+        if !is_off {
+            return;
+        }
+        let (service, environment) = (&self.plan.service, &self.plan.environment);
+        let limit = limit.min(DRAIN_MAX);
+        let drained = self.world.traffic.drained(service, environment, release, limit);
+        if let Err(error) = drained.await {
+            tracing::warn!(incident = self.id, %error, "failed to wait for the last requests before a restart");
+        }
     }
 
     async fn roll_back(&self, rollout: &RolloutId) -> Result<String, String> {

@@ -3,9 +3,13 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// Wait before an effect that ended without settling anything is carried out again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pure state machine of the domain (pipeline run, rollout, incident) as the [`crate::host::Host`]
 /// runs it.
@@ -41,4 +45,9 @@ pub trait Hands<M: Machine>: Send + Sync + 'static {
     /// Starts `effect` of the machine `id`. It may be dropped at any await when the effect is no
     /// longer owed, and it may be started again after a crash: carrying it out twice does no harm.
     fn carry_out(&self, id: &str, plan: &M::Plan, state: &M::State, effect: M::Effect) -> Outcome<M::Event>;
+
+    /// How long an effect that ended without settling anything waits before it is carried out again.
+    fn retry_pause(&self) -> Duration {
+        RETRY_PAUSE
+    }
 }

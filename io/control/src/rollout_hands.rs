@@ -282,7 +282,7 @@ impl Work {
         // A window is waited out. A person who is asked need not answer once the evidence has.
         let asked = matches!(self.state.phase, Phase::Asking { .. }) && !self.state.asks_about_regression();
         loop {
-            match evidence.standing(rollout, &settled) {
+            match evidence.standing(rollout, settled) {
                 Some(Standing::Regressed(call)) => return judgement::regressed(call),
                 Some(Standing::Healthy)
                     if asked && evidence.requests_at(rollout, enough.0) >= enough.1.max(1) =>
@@ -301,7 +301,7 @@ impl Work {
             // A watch that cannot change any more (the process is stopping) still ends in time.
             let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), changes.changed()).await;
         }
-        self.conclude(evidence.standing(rollout, &settled), enough)
+        self.conclude(evidence.standing(rollout, settled), enough)
     }
 
     /// What is said when the time of a watch is over.

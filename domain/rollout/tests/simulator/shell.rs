@@ -1,4 +1,6 @@
-//! What control does, in simulated time, with every fault drawn from the dice.
+//! The world around control, in simulated time, with every fault drawn from the dice.
+//!
+//! Who journals, steps and carries out is behind [`Control`]: a model of it here, the real one in `io/control`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -7,6 +9,7 @@ use trimtab_model::{Actor, Timestamp, Weight};
 use trimtab_rollout::{Effect, End, Event, Hook, Outcome, Plan, State, Verdict, pending, start, step};
 
 use crate::Dice;
+use crate::control::Control;
 use crate::plans::INSTANCES;
 use crate::world::{Nature, World, outcome};
 
@@ -30,12 +33,12 @@ enum Item {
     Tick,
 }
 
-pub(crate) struct Shell {
+pub(crate) struct Shell<C> {
+    control: C,
     plan: Plan,
     dice: Dice,
     nature: Nature,
     world: World,
-    journal: Vec<Event>,
     state: State,
     running: BTreeMap<Effect, u64>,
     tickets: u64,
@@ -53,15 +56,15 @@ pub(crate) struct Shell {
     story: Vec<String>,
 }
 
-impl Shell {
-    pub(crate) fn new(plan: Plan, mut dice: Dice) -> Shell {
+impl<C: Control> Shell<C> {
+    pub(crate) fn new(plan: Plan, mut dice: Dice, control: C) -> Shell<C> {
         let nature = Nature::any(&mut dice);
         let state = start(&plan);
         Shell {
+            control,
             world: World::new(&plan),
             nature,
             dice,
-            journal: Vec::new(),
             state,
             running: BTreeMap::new(),
             tickets: 0,
@@ -88,7 +91,7 @@ impl Shell {
     }
 
     pub(crate) fn run(&mut self) -> Result<&'static str, String> {
-        self.reconcile();
+        self.reconcile()?;
         let mut turns = 0;
         while let Some(Reverse((at, ticket))) = self.queue.pop() {
             let Some(item) = self.items.remove(&ticket) else {
@@ -130,24 +133,25 @@ impl Shell {
                         let later = self.dice.below(60_000).cast_signed();
                         self.push(later, Item::Said(event.clone()));
                     }
-                    self.take(*event);
-                    self.reconcile();
+                    if self.crashes < CRASHES_MAX && self.dice.chance(10) {
+                        self.crash_amid(&effect, *event)?;
+                    } else {
+                        self.take(Some(&effect), *event)?;
+                    }
                 }
             }
-            Item::Said(event) => {
-                self.take(*event);
-                self.reconcile();
-            }
+            Item::Said(event) => self.take(None, *event)?,
             Item::Tick => {
                 let due = self.running.keys().find(|effect| match effect {
                     Effect::Timer { at, .. } => at.0 <= self.clock().0,
                     _ => false,
                 });
                 if let Some(Effect::Timer { name, generation, .. }) = due.cloned() {
-                    let (at, effect) = (self.clock(), due.cloned());
-                    self.running.retain(|running, _| Some(running) != effect.as_ref());
-                    self.take(Event::TimerFired { at, name, generation });
-                    self.reconcile();
+                    let at = self.clock();
+                    if let Some(effect) = due.cloned() {
+                        self.running.remove(&effect);
+                        self.take(Some(&effect), Event::TimerFired { at, name, generation })?;
+                    }
                 } else if let Some(next) = self.next_timer() {
                     // The clock was set back, or the timer is another by now.
                     self.push(next, Item::Tick);
@@ -171,14 +175,12 @@ impl Shell {
         if self.crashes < CRASHES_MAX && self.dice.chance(20) {
             self.crashes += 1;
             self.running.clear();
-            let events = self.journal.iter().cloned();
-            let folded = events.fold(start(&self.plan), |state, event| step(&self.plan, state, event).0);
-            if folded != self.state {
+            if self.control.crash()? != self.state {
                 return Err("the journal folds to another state".to_owned());
             }
             self.now += self.dice.below(60_000).cast_signed();
             self.tell(|| "crash".to_owned());
-            self.reconcile();
+            self.reconcile()?;
         }
         if self.jumps < JUMPS_MAX && self.dice.chance(5) {
             self.jumps += 1;
@@ -235,14 +237,46 @@ impl Shell {
         }
     }
 
-    /// Journals an event if it changes the state.
-    fn take(&mut self, event: Event) {
+    /// What an effect reports, or somebody says, reaches control.
+    fn take(&mut self, by: Option<&Effect>, event: Event) -> Result<(), String> {
+        let next = self.heard(&event);
+        let stands = match by {
+            Some(effect) => self.control.answer(effect, event)?,
+            None => self.control.say(event)?,
+        };
+        if stands != next {
+            return Err(format!("control believes {}", stands.describe()));
+        }
+        self.state = next;
+        self.reconcile()
+    }
+
+    /// Control dies while an effect reports: the report is journaled, or it never came.
+    fn crash_amid(&mut self, effect: &Effect, event: Event) -> Result<(), String> {
+        self.crashes += 1;
+        self.running.clear();
+        let when = self.dice.below(30);
+        let stands = self.control.crash_amid(effect, event.clone(), when)?;
+        self.tell(|| "crash while an effect reports".to_owned());
+        if stands != self.state {
+            let next = self.heard(&event);
+            if stands != next {
+                return Err(format!("the journal folds to {}", stands.describe()));
+            }
+            self.state = next;
+        }
+        self.now += self.dice.below(60_000).cast_signed();
+        self.reconcile()
+    }
+
+    /// The state that follows from an event.
+    fn heard(&mut self, event: &Event) -> State {
         let next = step(&self.plan, self.state.clone(), event.clone()).0;
         if next == self.state {
-            return;
+            return next;
         }
         if !self.state.irreversible {
-            match &event {
+            match event {
                 Event::Observed {
                     verdict: Verdict::Regressed { .. },
                     ..
@@ -265,19 +299,26 @@ impl Shell {
             }
         }
         self.tell(|| format!("{event:?}\n      -> {}", next.describe()));
-        self.journal.push(event);
-        self.state = next;
+        next
     }
 
-    fn reconcile(&mut self) {
+    /// Everything that is owed is being carried out, once, and nothing else.
+    fn reconcile(&mut self) -> Result<(), String> {
         let owed: BTreeSet<Effect> = pending(&self.plan, &self.state).into_iter().collect();
         self.running.retain(|effect, _| owed.contains(effect));
-        for effect in owed {
-            if !self.running.contains_key(&effect) {
-                self.tickets += 1;
-                self.running.insert(effect.clone(), self.tickets);
-                self.begin(effect, self.tickets);
+        for effect in self.control.begun(&owed) {
+            if !owed.contains(&effect) {
+                return Err(format!("not owed, and carried out: {effect:?}"));
             }
+            self.tickets += 1;
+            if self.running.insert(effect.clone(), self.tickets).is_some() {
+                return Err(format!("carried out twice at once: {effect:?}"));
+            }
+            self.begin(effect, self.tickets);
+        }
+        match owed.iter().find(|effect| !self.running.contains_key(*effect)) {
+            Some(effect) => Err(format!("owed, and not carried out: {effect:?}")),
+            None => Ok(()),
         }
     }
 
