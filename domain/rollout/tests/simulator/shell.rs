@@ -275,6 +275,10 @@ impl<C: Control> Shell<C> {
         if next == self.state {
             return next;
         }
+        // A stop that a crash or the clock kept from landing before its deadline is given up, and people are told.
+        let gave_up = matches!(event, Event::TimerFired { .. });
+        let stops = |effect: &Effect| matches!(effect, Effect::StopInstances { .. });
+        self.left_over |= gave_up && self.running.keys().any(stops);
         if !self.state.irreversible {
             match event {
                 Event::Observed {
