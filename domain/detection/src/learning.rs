@@ -23,9 +23,9 @@ pub use learn::{Proposal, learn};
 pub use replay::{Replayed, Run, replay};
 
 /// However often releases were at fault, the holdback must be fine at these odds.
-const FINE_ODDS_MIN: f64 = 5.0;
+const FINE_ODDS_MIN: f64 = 20.0;
 /// However seldom, these are enough.
-const FINE_ODDS_MAX: f64 = 100.0;
+const FINE_ODDS_MAX: f64 = 1_000.0;
 /// Templates that are remembered; the least often met go first.
 const TEMPLATES_MAX: usize = 500;
 

@@ -114,7 +114,28 @@ fn a_bad_release_is_called_within_two_seconds_of_a_full_switch() {
 }
 
 #[test]
-fn a_fault_in_the_midst_of_the_watch_is_called_as_fast() {
+fn a_release_that_fails_half_costs_six_of_its_requests() {
+    for (percent, most) in [(5.0, 6.5), (25.0, 6.5), (50.0, 7.7)] {
+        let (runs, mut served) = (200, 0);
+        for seed in 0..runs {
+            // Ten requests a second, so that a frame holds two.
+            let mut traffic = Traffic::new(seed, 10);
+            let past = traffic.past(10, 600);
+            let mut judge = Judge::new(Config::default(), Some(past));
+            let verdict = play(&mut traffic, &mut judge, 600.0, &[Decision::Regressed], |_| {
+                (percent, FINE, Arm(0.5, 1.0))
+            });
+            assert_eq!(verdict.decision, Decision::Regressed, "{}", verdict.reason);
+            let errors = verdict.metrics.iter().find(|m| m.metric == Metric::Errors);
+            served += errors.unwrap().candidate.units;
+        }
+        let mean = served as f64 / runs as f64;
+        assert!(mean < most, "{mean} at {percent} %");
+    }
+}
+
+#[test]
+fn a_fault_in_the_midst_of_the_watch_is_called_within_four_seconds() {
     let mut traffic = Traffic::new(3, 200);
     let past = traffic.past(6, 500);
     let mut judge = Judge::new(Config::default(), Some(past));
@@ -126,7 +147,8 @@ fn a_fault_in_the_midst_of_the_watch_is_called_as_fast() {
         (95.0, FINE, Arm(0.3, 1.0))
     });
     assert_eq!(verdict.decision, Decision::Regressed, "{}", verdict.reason);
-    assert!(traffic.seconds() < 28.0, "{}", traffic.seconds());
+    // Later trouble may be anyone's, so the holdback must be fine more surely than at the start.
+    assert!(traffic.seconds() < 29.0, "{}", traffic.seconds());
     let onset = judge.onset().unwrap().0 - 1_000_000;
     assert!((24_000..26_500).contains(&onset), "{onset}");
 }
@@ -157,8 +179,8 @@ fn a_shared_outage_is_not_the_releases_fault() {
             );
         }
     }
-    // The check for a shared cause may be wrong in 5 % of outages.
-    assert!(called <= 6, "{called}");
+    // The check for a shared cause may be wrong in one of a hundred such outages.
+    assert!(called <= 3, "{called}");
     assert!(shared >= 50, "{shared}");
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Behaviour {
     pub(crate) sigma: f64,
     /// Chance that a request takes 2 s more.
     pub(crate) stuck: f64,
+    /// Latencies are rounded up to multiples of this; 0 leaves them.
+    pub(crate) tick_ms: f64,
 }
 
 impl Behaviour {
@@ -24,6 +26,7 @@ impl Behaviour {
             median_ms: 20.0,
             sigma: 0.6,
             stuck: 0.0,
+            tick_ms: 0.0,
         }
     }
 
@@ -54,6 +57,7 @@ pub(crate) fn poisson(random: &mut Rng, mean: f64) -> u64 {
 }
 
 /// One kind of traffic, from which any number of runs can be drawn.
+#[derive(Clone, Copy)]
 pub(crate) struct World<'a> {
     pub(crate) requests_per_second: f64,
     pub(crate) frame_ms: i64,
@@ -77,6 +81,9 @@ impl World<'_> {
         if how.stuck > 0.0 && random.f64() < how.stuck {
             ms += 2_000.0;
         }
+        if how.tick_ms > 0.0 {
+            ms = (ms / how.tick_ms).ceil() * how.tick_ms;
+        }
         into.record((ms * 1000.0) as u64, error, false);
     }
 
@@ -97,13 +104,13 @@ impl World<'_> {
         batch
     }
 
-    /// The previous release's past: `windows` windows of `window_requests` as at time zero.
+    /// The previous release's past: `windows` windows of `window_requests`, each a minute on.
     pub(crate) fn past(&self, windows: usize, window_requests: u64, random: &mut Rng) -> Past {
         let mut past = Past::default();
-        let how = (self.baseline)(0.0);
-        for _ in 0..windows {
+        for minute in 0..windows {
             let mut window = Outcomes::default();
-            for _ in 0..window_requests {
+            for n in 0..window_requests {
+                let how = (self.baseline)(minute as f64 * 60.0 + n as f64 * 60.0 / window_requests as f64);
                 self.one(&mut window, how, random);
             }
             past.push(window);

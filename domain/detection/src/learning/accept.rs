@@ -159,11 +159,10 @@ fn unusable(models: &Models) -> Option<String> {
     if models.mixture.metrics.is_empty() || models.mixture.lifts.is_empty() {
         return Some("the models judge nothing".to_owned());
     }
-    let odd = models
-        .mixture
-        .lifts
-        .iter()
-        .any(|lift| !lift.odds.is_finite() || lift.odds <= 1.0);
+    let odd = models.mixture.lifts.iter().any(|lift| {
+        let rate_odd = lift.rate.is_some_and(|rate| !(rate > 0.0 && rate < 1.0));
+        !lift.odds.is_finite() || lift.odds <= 1.0 || rate_odd
+    });
     if odd || !metrics.chain(lifts).all(sound) {
         return Some("a share or a lift in the models is not a positive number".to_owned());
     }

@@ -6,7 +6,7 @@ use super::{Change, Episode, KnownTemplate, Models, TEMPLATES_MAX, variant};
 use crate::anomaly::Class;
 use crate::templates::{Line, Watch};
 use crate::verdict::{Config, Judge, Metric};
-use crate::words::{cut, figure};
+use crate::words::{cut, figure, percent};
 
 /// How far one incident moves the shares towards what spoke in it.
 const RATE: f64 = 0.3;
@@ -124,7 +124,10 @@ fn learn_mixture(models: &mut Models, changes: &mut Vec<Change>, spoke: &[(Metri
     for (lift, weight) in mixture.lifts.iter_mut().zip(moved(&before, &targets)) {
         note(
             changes,
-            format!("bet on odds {} times as high", figure(lift.odds)),
+            match lift.rate {
+                Some(rate) => format!("bet on {} of requests failing or slow", percent(rate)),
+                None => format!("bet on odds {} times as high", figure(lift.odds)),
+            },
             lift.weight,
             weight,
         );

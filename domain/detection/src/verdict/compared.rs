@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use trimtab_model::{LatencyHistogram, Timestamp};
 
 use super::history::{History, client_errors, errors, slower};
-use super::interval::{effect_interval, quantile_interval};
+use super::interval::quantile_interval;
 use super::judge::finite_exp;
 use super::process::{Process, Tally};
+use super::strata::Strata;
 use super::{ArmEvidence, Batch, Lift, Metric, MetricEvidence, Outcomes};
 
 /// Intervals shown to people leave out the true value with this chance, over all moments.
@@ -20,6 +21,8 @@ pub(super) struct Compared {
     pub(super) process: Process,
     pub(super) baseline: Tally,
     pub(super) candidate: Tally,
+    #[serde(default)]
+    strata: Strata,
     pub(super) above: Option<u16>,
     pub(super) onset: Timestamp,
 }
@@ -33,6 +36,7 @@ impl Compared {
             process: Process::new(lifts),
             baseline: Tally::default(),
             candidate: Tally::default(),
+            strata: Strata::default(),
             above: None,
             onset: Timestamp(0),
         }
@@ -59,6 +63,7 @@ impl Compared {
         self.process.compare(elapsed, w, rate, baseline, candidate);
         self.baseline.add(baseline);
         self.candidate.add(candidate);
+        self.strata.add(w, baseline, candidate);
     }
 
     /// The evidence for people, with the latencies of both arms so far.
@@ -82,13 +87,14 @@ impl Compared {
                 .and_then(|q| quantile_interval(latency, q, INTERVAL_ALPHA))
                 .map(|(low, high)| (low / 1000.0, high / 1000.0)),
         };
+        let (effect, interval) = self.strata.effect(INTERVAL_ALPHA);
         MetricEvidence {
             metric: self.metric,
             share: self.share,
             baseline: arm(self.baseline, baseline),
             candidate: arm(self.candidate, candidate),
-            effect: self.candidate.rate() - self.baseline.rate(),
-            interval: effect_interval(self.baseline, self.candidate, INTERVAL_ALPHA),
+            effect,
+            interval,
             threshold_ms: self
                 .above
                 .map(|bucket| LatencyHistogram::lower_bound(bucket) as f64 / 1000.0),

@@ -58,13 +58,34 @@ impl fmt::Display for Metric {
     }
 }
 
-/// One alternative that the grid bets on: the candidate's odds are `odds` times the baseline's.
+/// One alternative that the grid bets on: the candidate's odds are `odds` times the baseline's, or its
+/// rate is `rate` whatever the baseline's is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lift {
-    /// Ratio of odds, over 1.
+    /// Ratio of odds, over 1. Beside a `rate` it is that over a baseline of 1 %, and tells lifts apart.
     pub odds: f64,
     /// Its share in the mean; shares are scaled to sum to one.
     pub weight: f64,
+    /// The candidate's own rate: a breakage so large that the baseline's rate does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+impl Lift {
+    /// A bet on `odds` times the baseline's odds.
+    pub const fn of_odds(odds: f64, weight: f64) -> Self {
+        let rate = None;
+        Lift { odds, weight, rate }
+    }
+
+    /// A bet on the candidate's own rate.
+    pub fn of_rate(rate: f64, weight: f64) -> Self {
+        Lift {
+            odds: (rate / (1.0 - rate) * 99.0).round(),
+            weight,
+            rate: Some(rate),
+        }
+    }
 }
 
 /// One metric's share of alpha.
@@ -89,25 +110,22 @@ pub struct Mixture {
 impl Default for Mixture {
     fn default() -> Self {
         let share = |metric, weight| Share { metric, weight };
-        let lift = |odds, weight| Lift { odds, weight };
         Mixture {
             metrics: vec![
-                share(Metric::Errors, 0.55),
-                share(Metric::LatencyP50, 0.15),
-                share(Metric::LatencyP95, 0.12),
-                share(Metric::LatencyP99, 0.1),
-                share(Metric::ClientErrors, 0.08),
+                share(Metric::Errors, 0.6),
+                share(Metric::LatencyP50, 0.14),
+                share(Metric::LatencyP95, 0.11),
+                share(Metric::LatencyP99, 0.08),
+                share(Metric::ClientErrors, 0.07),
             ],
             lifts: vec![
-                lift(1.25, 0.06),
-                lift(1.6, 0.1),
-                lift(2.2, 0.16),
-                lift(4.0, 0.16),
-                lift(9.0, 0.17),
-                lift(25.0, 0.12),
-                lift(80.0, 0.14),
-                lift(400.0, 0.06),
-                lift(3_000.0, 0.03),
+                Lift::of_odds(1.25, 0.02),
+                Lift::of_odds(1.7, 0.11),
+                Lift::of_odds(2.2, 0.21),
+                Lift::of_odds(5.0, 0.15),
+                Lift::of_odds(10.0, 0.23),
+                Lift::of_rate(0.5, 0.25),
+                Lift::of_rate(0.95, 0.03),
             ],
         }
     }
@@ -130,13 +148,15 @@ pub struct Config {
     /// When set, this many candidate requests without evidence against it are enough for healthy,
     /// even when the tested claim is still open. The reason says so.
     pub requests_enough: Option<u64>,
-    /// Share of alpha given to the comparison with the past, when there is a past.
+    /// Share of alpha that the comparison with the past, when there is a past, gets in a rollout that begins
+    /// with all traffic; less in one that begins at a small weight, where the baseline's arm tells as fast.
     pub past_share: f64,
-    /// How long the comparison with the past waits for the holdback to show whether the cause is
-    /// shared, before it acts on what it has.
+    /// How long the comparison with the past waits for the holdback to show whether the cause is shared; it
+    /// asks for less the longer it has waited, and then acts on what it has.
     pub shared_wait_ms: i64,
     /// The holdback is fine, and the cause not shared, once its requests are so many times likelier at the
-    /// past's rate than at the candidate's. 20 leaves a shared cause unnoticed in 5 % of outages.
+    /// past's rate than at the candidate's. 200 leaves a shared cause unnoticed in half a per cent of outages, or somewhat more. Trouble
+    /// that begins together with the candidate's traffic is hardly a coincidence, and asks for less.
     pub fine_odds: f64,
     /// The chance that the ratio check calls sound routing broken.
     pub ratio_alpha: f64,
@@ -153,9 +173,9 @@ impl Default for Config {
             delta_errors: 0.02,
             delta_latency: 0.1,
             requests_enough: None,
-            past_share: 0.2,
-            shared_wait_ms: 10_000,
-            fine_odds: 20.0,
+            past_share: 0.8,
+            shared_wait_ms: 20_000,
+            fine_odds: 200.0,
             ratio_alpha: 0.001,
             mixture: Mixture::default(),
         }

@@ -38,22 +38,10 @@ const DOUBT_ODDS: f64 = 5.0;
 const REASON_CHARS_MAX: usize = 300;
 /// Odds of "worse" against "not worse" that a figure's process bets on.
 const SIGN_LIFTS: [Lift; 4] = [
-    Lift {
-        odds: 1.5,
-        weight: 0.15,
-    },
-    Lift {
-        odds: 3.0,
-        weight: 0.3,
-    },
-    Lift {
-        odds: 9.0,
-        weight: 0.3,
-    },
-    Lift {
-        odds: 50.0,
-        weight: 0.25,
-    },
+    Lift::of_odds(1.5, 0.15),
+    Lift::of_odds(3.0, 0.3),
+    Lift::of_odds(9.0, 0.3),
+    Lift::of_odds(50.0, 0.25),
 ];
 
 /// How much worse than the baseline is still well.

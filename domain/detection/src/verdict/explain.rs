@@ -8,7 +8,7 @@ use crate::words::{count, millis, odds, percent};
 
 /// Why a regression is called now, since when, and by which metric.
 pub(super) fn regressed(judge: &Judge) -> (String, Timestamp, Option<Metric>) {
-    let share = judge.config().past_share;
+    let share = judge.past_share();
     let past = judge
         .against_past()
         .filter(|past| share.ln() + past.log_e_acting() > (1.0 - share).ln() + judge.log_e_arms());

@@ -53,16 +53,26 @@ impl NotWorse {
 /// The baseline's rate in the nearest pair in which the candidate is worse by `delta`.
 fn nearest_worse(w: f64, rate: f64, delta: f64) -> f64 {
     let slope = |a: f64| {
+        // The derivative of the divergence, times both variances.
         let b = a + delta;
-        w * (b - rate) / (b * (1.0 - b)) + (1.0 - w) * (a - rate) / (a * (1.0 - a))
+        w * (b - rate) * a * (1.0 - a) + (1.0 - w) * (a - rate) * b * (1.0 - b)
     };
+    // False position, halving the end that stays (the Illinois method): some eight steps.
     let (mut low, mut high) = ((rate - delta).max(1e-9), rate.min(1.0 - delta - 1e-9));
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if slope(middle) > 0.0 {
-            high = middle;
+    let (mut at_low, mut at_high) = (slope(low), slope(high));
+    for _ in 0..40 {
+        let next = (low * at_high - high * at_low) / (at_high - at_low);
+        if !next.is_finite() || high - low < 1e-12 {
+            break;
+        }
+        let at_next = slope(next);
+        if at_next.abs() < 1e-15 {
+            return next;
+        }
+        if at_next > 0.0 {
+            (high, at_high, at_low) = (next, at_next, at_low / 2.0);
         } else {
-            low = middle;
+            (low, at_low, at_high) = (next, at_next, at_high / 2.0);
         }
     }
     (low + high) / 2.0

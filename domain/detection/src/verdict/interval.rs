@@ -27,6 +27,13 @@ fn log_beta(a: f64, b: f64) -> f64 {
     log_gamma(a) + log_gamma(b) - log_gamma(a + b)
 }
 
+/// ln of the chance of `next` in its order, after `seen` from the same unknown rate (Jeffreys' prior).
+pub(crate) fn log_predictive(next: Tally, seen: Tally) -> f64 {
+    let (bad, good) = (seen.bad as f64 + 0.5, (seen.units - seen.bad) as f64 + 0.5);
+    let (more_bad, more_good) = (next.bad as f64, (next.units - next.bad) as f64);
+    log_beta(bad + more_bad, good + more_good) - log_beta(bad, good)
+}
+
 /// ln of the evidence against rate `p`, with the mixture Beta(`prior_bad`, `prior_good`).
 fn log_evidence(tally: Tally, p: f64, prior_bad: f64, prior_good: f64) -> f64 {
     let (bad, good) = (tally.bad as f64, (tally.units - tally.bad) as f64);

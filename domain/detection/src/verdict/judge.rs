@@ -14,6 +14,9 @@ use super::{Batch, Config, Decision, Lift, Metric, MetricEvidence, Past, Verdict
 /// While the evidence against the candidate is stronger than this, it is not called healthy.
 const DOUBT_ODDS: f64 = 5.0;
 
+/// Half of all runs are through by this share of the mean that it takes.
+const MEDIAN_SHARE: f64 = 0.75;
+
 /// A regression that was called; it stays called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Called {
@@ -36,6 +39,9 @@ pub struct Judge {
     not_worse_latency: NotWorse,
     latency_seen: bool,
     past: Option<AgainstPast>,
+    /// The past's share of alpha, fixed by the weight of the first batch.
+    #[serde(default)]
+    past_share: Option<f64>,
     baseline_latency: LatencyHistogram,
     candidate_latency: LatencyHistogram,
     started_at: Option<Timestamp>,
@@ -78,6 +84,7 @@ impl Judge {
             not_worse_latency: NotWorse::new(config.delta_latency),
             latency_seen: false,
             past: past.and_then(|past| AgainstPast::new(&config, &past)),
+            past_share: None,
             baseline_latency: LatencyHistogram::default(),
             candidate_latency: LatencyHistogram::default(),
             started_at: None,
@@ -121,6 +128,10 @@ impl Judge {
             self.not_worse_latency.compare(w, rate, b, c);
         }
         if let Some(past) = &mut self.past {
+            let share = *self
+                .past_share
+                .get_or_insert(self.config.past_share.clamp(0.0, 1.0) * w.sqrt());
+            past.set_share(self.config.alpha, share);
             past.add(elapsed, batch);
         }
         self.baseline_latency.merge(&batch.baseline.latency);
@@ -161,7 +172,7 @@ impl Judge {
         match &self.past {
             None => self.log_e_arms(),
             Some(past) => {
-                let share = self.config.past_share.clamp(0.0, 1.0);
+                let share = self.past_share();
                 log_sum(
                     [
                         (1.0 - share).ln() + self.log_e_arms(),
@@ -171,6 +182,13 @@ impl Judge {
                 )
             }
         }
+    }
+
+    /// The past's share of alpha: the larger the candidate's arm at the start, the slower the baseline's
+    /// arm tells, and the more the past is asked.
+    pub(super) fn past_share(&self) -> f64 {
+        self.past_share
+            .unwrap_or_else(|| self.config.past_share.clamp(0.0, 1.0))
     }
 
     /// What may be done now; cheaper than the whole verdict.
@@ -269,7 +287,7 @@ impl Judge {
         self.metrics.iter().max_by(|x, y| weight(x).total_cmp(&weight(y)))
     }
 
-    /// Requests still expected at the rates seen: to a regression where a metric is worse by more than the
+    /// Requests still expected at the rates seen, so that half of all runs are through by then: to a regression where a metric is worse by more than the
     /// tolerance, else to healthy.
     fn units_needed(&self) -> Option<u64> {
         if self.decision() != Decision::Inconclusive || self.weight <= 0.0 || self.weight >= 1.0 {
@@ -292,7 +310,7 @@ impl Judge {
         let latency = self.history.threshold(0.95).filter(|_| self.latency_seen);
         let healthy = open(&self.not_worse_errors, self.history.errors.value())
             .max(latency.map_or(0.0, |(_, rate)| open(&self.not_worse_latency, rate)));
-        let units = if regressed.is_finite() { regressed } else { healthy };
+        let units = MEDIAN_SHARE * if regressed.is_finite() { regressed } else { healthy };
         (units < 1e15).then_some(units.ceil() as u64)
     }
 }
@@ -309,10 +327,7 @@ pub(super) struct Claims {
 impl Judge {
     /// ln of what each metric adds to the evidence that may act, and whether it is against the past.
     pub(super) fn contributions(&self) -> Vec<(Metric, bool, f64)> {
-        let share = self
-            .past
-            .as_ref()
-            .map_or(0.0, |_| self.config.past_share.clamp(0.0, 1.0));
+        let share = self.past.as_ref().map_or(0.0, |_| self.past_share());
         let arms = self.metrics.iter();
         let arms = arms.map(|m| {
             (
@@ -328,10 +343,7 @@ impl Judge {
 
     /// ln of the evidence against the candidate that makes it doubtful, by metric.
     pub(super) fn suspicions(&self) -> Vec<(Metric, f64)> {
-        let share = self
-            .past
-            .as_ref()
-            .map_or(0.0, |_| self.config.past_share.clamp(0.0, 1.0));
+        let share = self.past.as_ref().map_or(0.0, |_| self.past_share());
         let arms = self.metrics.iter();
         let arms = arms.map(|m| (m.metric, (1.0 - share).ln() + m.share.ln() + m.process.log_e()));
         arms.chain(self.past.iter().flat_map(AgainstPast::suspected))
@@ -361,7 +373,7 @@ impl Judge {
 impl Judge {
     /// ln of all evidence against the candidate, whether or not it may act yet.
     pub(crate) fn log_e_suspected(&self) -> f64 {
-        let share = self.config.past_share.clamp(0.0, 1.0);
+        let share = self.past_share();
         match &self.past {
             None => self.log_e_arms(),
             Some(past) => {

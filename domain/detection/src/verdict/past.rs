@@ -3,31 +3,46 @@
 //!
 //! One arm is held against the past's rate, widened to the worst window of that past, so alpha holds only
 //! as far as the past does. The holdback is held against the same past: if it suffers too, the cause is
-//! shared and nothing is called. Whether it does is itself tested: the holdback's requests since the
-//! trouble began, at the widened rate against at the candidate's rate.
+//! shared and nothing is called. Whether it does is itself tested: how much likelier the holdback's
+//! requests since the trouble began are at the widened rate than if they came from the candidate's rate, as
+//! far as that is known. Trouble that begins with the candidate's first requests is hardly anyone else's;
+//! trouble that comes after a good while may well be, so the holdback must then be fine more surely.
 
 use serde::{Deserialize, Serialize};
 use trimtab_model::{LatencyHistogram, Timestamp};
 
 use super::history::{client_errors, errors, slower};
-use super::interval::rate_interval;
+use super::interval::{log_predictive, rate_interval};
 use super::process::{Process, Tally, guess, log_sum};
-use super::{Batch, Config, Lift, Metric, Outcomes, Past, PastEvidence, SharedCause};
+use super::{Batch, Config, Lift, Metric, Outcomes, Past, PastEvidence, Share, SharedCause};
 
 /// With fewer requests the past says too little to be held against anyone.
 const REQUESTS_MIN: u64 = 100;
-/// Neighbouring windows are put together until they hold this many requests.
-const WINDOW_REQUESTS_MIN: u64 = 100;
+/// A window's rate is mixed with that of the whole past as if it had so many requests; neighbouring windows
+/// are put together until they hold half as many.
+const WINDOW_SHRINK: f64 = 200.0;
 /// Lifts below this are left to the comparison with the holdback: the past is no exact baseline.
-const ODDS_MIN: f64 = 2.0;
+pub(super) const ODDS_MIN: f64 = 2.0;
+/// Money moves from lifts, which the past knows too roughly, to breakages, for which this comparison is.
+const LIFT_KEPT: f64 = 0.2;
+/// Likewise to errors, by which breakages show first.
+const ERRORS_RAISED: f64 = 2.0;
 /// The holdback suffers too once the evidence against it is this strong.
 const SHARED_ODDS: f64 = 10.0;
+/// Trouble after so many good requests of the candidate, or so many seconds, is no birth defect.
+const GOOD_REQUESTS: f64 = 400.0;
+const GOOD_SECONDS: f64 = 6.0;
+/// Of the odds at which the holdback counts as fine, what a birth defect needs.
+const BIRTH_DEFECT_SHARE: f64 = 0.01;
 
 /// One metric of the comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Against {
     metric: Metric,
     log_share: f64,
+    /// What of [`AgainstPast::log_fine`] trouble that began when this one did needs, as a factor.
+    #[serde(default = "whole")]
+    suspicion: f64,
     above: Option<u16>,
     past: Tally,
     widened: f64,
@@ -39,6 +54,10 @@ struct Against {
     crossed_at: Option<Timestamp>,
 }
 
+fn whole() -> f64 {
+    1.0
+}
+
 /// The comparison with the past over all metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AgainstPast {
@@ -48,6 +67,8 @@ pub(crate) struct AgainstPast {
     log_fine: f64,
     weight: f64,
     at: Timestamp,
+    #[serde(default)]
+    candidate_requests: u64,
 }
 
 impl AgainstPast {
@@ -61,15 +82,21 @@ impl AgainstPast {
             .mixture
             .lifts
             .iter()
-            .copied()
             .filter(|lift| lift.odds >= ODDS_MIN)
+            .map(|lift| Lift {
+                weight: lift.weight * lift.rate.map_or(LIFT_KEPT, |_| 1.0),
+                ..*lift
+            })
             .collect();
-        let shares: f64 = config
-            .mixture
-            .metrics
-            .iter()
-            .map(|share| share.weight.max(0.0))
-            .sum();
+        let weight = |share: &Share| {
+            let raised = if share.metric == Metric::Errors {
+                ERRORS_RAISED
+            } else {
+                1.0
+            };
+            share.weight.max(0.0) * raised
+        };
+        let shares: f64 = config.mixture.metrics.iter().map(weight).sum();
         let metrics = config
             .mixture
             .metrics
@@ -83,7 +110,8 @@ impl AgainstPast {
                 let count = |outcomes: &Outcomes| tally(share.metric, above, outcomes);
                 Some(Against {
                     metric: share.metric,
-                    log_share: (share.weight / shares).ln(),
+                    log_share: (weight(share) / shares).ln(),
+                    suspicion: 1.0,
                     above,
                     past: count(&total),
                     widened: widened(&past.windows, count),
@@ -103,15 +131,24 @@ impl AgainstPast {
             log_fine: config.fine_odds.max(2.0).ln(),
             weight: 0.0,
             at: Timestamp(0),
+            candidate_requests: 0,
         })
+    }
+
+    /// Sets the evidence needed to call by this comparison alone, once its share of alpha is known.
+    pub(crate) fn set_share(&mut self, alpha: f64, share: f64) {
+        self.log_needed = (1.0 / (alpha * share)).ln();
     }
 
     pub(crate) fn add(&mut self, elapsed: f64, batch: &Batch) {
         self.weight = batch.weight.probability();
         self.at = self.at.max(batch.at);
+        let good = (self.candidate_requests as f64 / GOOD_REQUESTS).max(elapsed / GOOD_SECONDS);
+        let suspicion = good.clamp(BIRTH_DEFECT_SHARE, 1.0);
         for metric in &mut self.metrics {
-            metric.add(elapsed, self.at, batch, self.log_needed);
+            metric.add(elapsed, self.at, batch, self.log_needed, suspicion);
         }
+        self.candidate_requests += batch.candidate.requests;
     }
 
     /// ln of the evidence that may act now: metrics whose cause may be shared count as nothing, and so do
@@ -203,18 +240,19 @@ impl AgainstPast {
         if self.weight >= 1.0 && metric.holdback_since.units == 0 {
             return SharedCause::NoHoldback;
         }
-        let rate = guess(metric.candidate_since.rate()).max(metric.widened);
-        if metric.holdback_since.log_ratio(metric.widened, rate) >= self.log_fine {
-            return SharedCause::No;
-        }
-        let waited = metric
-            .crossed_at
-            .is_some_and(|crossed| self.at.0.saturating_sub(crossed.0) >= self.wait_ms);
-        match (waited, metric.holdback_since.units) {
-            (false, _) => SharedCause::Open,
-            (true, 0) => SharedCause::NoHoldback,
-            (true, _) if metric.holdback.log_e() < 3f64.ln() => SharedCause::No,
-            (true, _) => SharedCause::Yes,
+        let waited = metric.crossed_at.map_or(0, |at| self.at.0.saturating_sub(at.0));
+        // As much as ever through half of the wait, and then less and less.
+        let patience = (2.0 - 2.0 * waited as f64 / self.wait_ms.max(1) as f64).clamp(0.0, 1.0);
+        // Each metric asks its own share of the error, so that all together stay within it.
+        let needed = (self.log_fine + metric.suspicion.ln()).max(0.0) - metric.log_share;
+        if metric.log_fine() >= needed * patience {
+            SharedCause::No
+        } else if patience > 0.0 {
+            SharedCause::Open
+        } else if metric.holdback_since.units == 0 {
+            SharedCause::NoHoldback
+        } else {
+            SharedCause::Yes
         }
     }
 
@@ -255,10 +293,19 @@ impl AgainstPast {
 }
 
 impl Against {
-    fn add(&mut self, elapsed: f64, at: Timestamp, batch: &Batch, log_needed: f64) {
+    /// How much likelier the holdback's requests are at the widened rate than at the candidate's, in nats.
+    fn log_fine(&self) -> f64 {
+        let (holdback, w) = (self.holdback_since, self.widened);
+        let good = (holdback.units - holdback.bad) as f64;
+        let at_past = holdback.bad as f64 * w.ln() + good * (1.0 - w).ln();
+        at_past - log_predictive(holdback, self.candidate_since)
+    }
+
+    fn add(&mut self, elapsed: f64, at: Timestamp, batch: &Batch, log_needed: f64, suspicion: f64) {
         if self.candidate.at_rest() || self.onset == Timestamp(0) {
             (self.candidate_since, self.holdback_since) = Default::default();
             self.onset = at;
+            self.suspicion = suspicion;
             self.crossed_at = None;
         }
         let candidate = tally(self.metric, self.above, &batch.candidate);
@@ -282,15 +329,17 @@ fn tally(metric: Metric, above: Option<u16>, outcomes: &Outcomes) -> Tally {
     }
 }
 
-/// The rate of the worst window, and at least what the past as a whole cannot rule out.
+/// The rate of the worst window, less what chance adds to a small one, and at least what the past as a whole
+/// cannot rule out.
 fn widened(windows: &[Outcomes], count: impl Fn(&Outcomes) -> Tally) -> f64 {
-    let (mut worst, mut total, mut window) = (0.0f64, Tally::default(), Tally::default());
+    let mut total = Tally::default();
+    windows.iter().for_each(|outcomes| total.add(count(outcomes)));
+    let (mut worst, mut window) = (0.0f64, Tally::default());
     for outcomes in windows {
-        let tally = count(outcomes);
-        total.add(tally);
-        window.add(tally);
-        if window.units >= WINDOW_REQUESTS_MIN {
-            worst = worst.max(window.rate());
+        window.add(count(outcomes));
+        if window.units as f64 >= WINDOW_SHRINK / 2.0 {
+            let bad = window.bad as f64 + total.rate() * WINDOW_SHRINK;
+            worst = worst.max(bad / (window.units as f64 + WINDOW_SHRINK));
             window = Tally::default();
         }
     }

@@ -21,9 +21,14 @@ use super::Lift;
 /// Rates are guessed no nearer to 0 or 1 than this.
 const RATE_MIN: f64 = 1e-4;
 /// Share of the mean that starts with the first batch; the rest is for later starts.
-const START_SHARE: f64 = 0.85;
+const START_SHARE: f64 = 0.95;
 /// Half of what is kept for later starts is spent in this many seconds.
 const RESERVE_SECONDS_HALF: f64 = 15.0;
+
+/// What is due of the reserve is spent once it is this share of what is left.
+const SPENT_AT_ONCE: f64 = 0.04;
+/// A bet on a rate is made only while the rate's odds are at least so many times the baseline's.
+const RATE_ODDS_MIN: f64 = 2.0;
 
 /// Units of one arm and how many of them were bad.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,8 +106,20 @@ pub(crate) fn log_sum(values: impl Iterator<Item = f64> + Clone) -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Track {
     odds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
     log_share: f64,
     log_e: f64,
+}
+
+impl Track {
+    /// The candidate's rate that is bet on over a baseline of `a`; none when this lift sits the batch out.
+    fn bet(&self, a: f64) -> Option<f64> {
+        match self.rate {
+            None => Some(lifted(a, self.odds)),
+            Some(rate) => (rate > lifted(a, RATE_ODDS_MIN)).then_some(rate),
+        }
+    }
 }
 
 /// An e-process over a grid of lifts.
@@ -124,6 +141,7 @@ impl Process {
             .filter(usable)
             .map(|lift| Track {
                 odds: lift.odds,
+                rate: lift.rate.map(guess),
                 log_share: (lift.weight / sum).ln(),
                 log_e: START_SHARE.ln(),
             })
@@ -150,27 +168,29 @@ impl Process {
         self.log_e <= 0.0
     }
 
-    /// Multiplies each lift by its factor (`log_factor` of its odds) for a batch that ended `elapsed`
-    /// seconds after the first.
-    fn multiply(&mut self, elapsed: f64, log_factor: impl Fn(f64) -> f64) {
+    /// Multiplies each lift by its factor for a batch that ended `elapsed` seconds after the first.
+    fn multiply(&mut self, elapsed: f64, log_factor: impl Fn(&Track) -> f64) {
         let kept = (1.0 - START_SHARE) * RESERVE_SECONDS_HALF / (RESERVE_SECONDS_HALF + elapsed.max(0.0));
-        let spent = (self.reserve - kept).max(0.0);
+        let due = (self.reserve - kept).max(0.0);
+        let spent = if due >= SPENT_AT_ONCE * self.reserve {
+            due
+        } else {
+            0.0
+        };
         for track in &mut self.tracks {
-            track.log_e += log_factor(track.odds);
+            track.log_e += log_factor(track);
         }
         if !self.tracks.is_empty() {
             let sum = log_sum(self.tracks.iter().map(|t| t.log_share + t.log_e));
             self.log_e = log_sum([sum, self.reserve.ln()].into_iter());
         }
         // What is spent now starts with the next batch, at one.
-        for track in &mut self.tracks {
-            track.log_e = if spent > 0.0 {
-                log_sum([track.log_e, spent.ln()].into_iter())
-            } else {
-                track.log_e
-            };
+        if spent > 0.0 {
+            for track in &mut self.tracks {
+                track.log_e = log_sum([track.log_e, spent.ln()].into_iter());
+            }
+            self.reserve -= spent;
         }
-        self.reserve -= spent;
     }
 
     /// A batch of both arms at weight `w`, with `a` guessed for the baseline from the past.
@@ -179,10 +199,11 @@ impl Process {
             return;
         }
         let a = guess(a);
-        self.multiply(elapsed, |odds| {
-            let b = lifted(a, odds);
-            let m = (1.0 - w) * a + w * b;
-            baseline.log_ratio(a, m) + candidate.log_ratio(b, m)
+        self.multiply(elapsed, |track| {
+            track.bet(a).map_or(0.0, |b| {
+                let m = (1.0 - w) * a + w * b;
+                baseline.log_ratio(a, m) + candidate.log_ratio(b, m)
+            })
         });
     }
 
@@ -192,7 +213,7 @@ impl Process {
             return;
         }
         let a = guess(a);
-        self.multiply(elapsed, |odds| arm.log_ratio(lifted(a, odds), a));
+        self.multiply(elapsed, |track| track.bet(a).map_or(0.0, |b| arm.log_ratio(b, a)));
     }
 
     /// A batch of events that have no denominator (crashes, lines of a log template, span errors):
@@ -202,8 +223,8 @@ impl Process {
             return;
         }
         let arms = Tally::new(baseline + candidate, candidate);
-        self.multiply(elapsed, |lift| {
-            let q = w * lift / (w * lift + 1.0 - w);
+        self.multiply(elapsed, |track| {
+            let q = w * track.odds / (w * track.odds + 1.0 - w);
             arms.log_ratio(q, w)
         });
     }

@@ -24,7 +24,7 @@ pub(crate) struct Ratio {
 
 impl Ratio {
     pub(crate) fn new() -> Self {
-        let lifts = ODDS.map(|odds| Lift { odds, weight: 1.0 });
+        let lifts = ODDS.map(|odds| Lift::of_odds(odds, 1.0));
         Ratio {
             process: Process::new(&lifts),
             seen: Tally::default(),

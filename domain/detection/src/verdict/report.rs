@@ -57,7 +57,8 @@ pub struct MetricEvidence {
     pub baseline: ArmEvidence,
     /// The candidate.
     pub candidate: ArmEvidence,
-    /// The candidate's rate less the baseline's.
+    /// The candidate's rate less the baseline's, at the weight that has told most so far: pooled over
+    /// weights, a drift between steps would pass for an effect.
     pub effect: f64,
     /// Anytime-valid 95 % interval of the effect.
     pub interval: (f64, f64),
