@@ -164,7 +164,12 @@ fn rollout(event: &StoredEvent, well: bool, weight: Option<f64>) -> Told {
         "observed" => match body["verdict"]["is"].as_str() {
             Some("healthy") => ("good", "the verdict is healthy".to_owned()),
             Some("regressed") => ("critical", "the verdict is regressed".to_owned()),
-            _ => info("no verdict yet"),
+            _ => match body["verdict"]["lack"].as_str() {
+                Some("no_traffic") => ("warning", "no verdict: no traffic".to_owned()),
+                Some("missing_metric") => ("warning", "no verdict: a metric is missing".to_owned()),
+                Some("failed_query") => ("warning", "no verdict: a query failed".to_owned()),
+                _ => info("no verdict yet"),
+            },
         },
         "drained" => match body["in_flight"].as_u64() {
             Some(0) | None => info(format!("{release} has no request left in flight")),
@@ -401,6 +406,15 @@ mod tests {
                     None,
                 ),
                 "critical | rollout-4: the verdict is regressed | 5 of 9 fail",
+            ),
+            (
+                told(
+                    "rollout/rollout-4",
+                    "rollout.observed",
+                    json!({"verdict": {"is": "inconclusive", "reason": "lag: no number", "lack": "missing_metric"}}),
+                    None,
+                ),
+                "warning | rollout-4: no verdict: a metric is missing | lag: no number",
             ),
             (
                 told(
