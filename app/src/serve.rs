@@ -46,6 +46,7 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         acme: settings::acme(&server),
         repositories: settings::repositories(&server, &data),
         receivers: settings::receivers(&server)?,
+        grants: settings::grants(&server),
         retention: server.retention.clone(),
     };
     // Its words hold those of its cause already; the chain would say them twice.

@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Debian packages: a browser and its driver for the page tests, git for checkouts, Python for the
-/// official telemetry and flag SDKs and a real SMTP server, Node for its flag SDK, an ACME server.
-const DEBIAN: [(&str, &str); 7] = [
+/// official telemetry and flag SDKs and a real SMTP server, Node for its flag SDK, an ACME server, a container engine and a
+/// registry for its images, curl to look at the engine beside the code under test.
+const DEBIAN: [(&str, &str); 10] = [
     ("git", "git"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
@@ -15,6 +16,9 @@ const DEBIAN: [(&str, &str); 7] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("pebble", "pebble"),
+    ("dockerd", "docker.io"),
+    ("docker-registry", "docker-registry"),
+    ("curl", "curl"),
 ];
 
 /// PyPI packages that tests talk to.

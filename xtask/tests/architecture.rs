@@ -111,7 +111,8 @@ fn arrows_point_down_only() {
 }
 
 /// Inside a layer: domain rooms may use the shared nouns and telemetry's; control carries between
-/// its neighbours; ingest writes to the two stores; pages speak the API's wire types.
+/// its neighbours; ingest writes to the two stores; steps and instances share what children have in
+/// common; containers are another runtime; pages speak the API's wire types.
 fn neighbour_allowed(layer: &str, room: &str, used: &str) -> bool {
     match layer {
         "domain" => used == "model" || (used == "telemetry" && room == "detection"),
@@ -119,6 +120,8 @@ fn neighbour_allowed(layer: &str, room: &str, used: &str) -> bool {
             room == "control"
                 || (room == "ingest" && matches!(used, "series" | "store"))
                 || (matches!(room, "series" | "store") && used == "wal")
+                || (matches!(room, "runner" | "runtime" | "docker") && used == "child")
+                || (room == "docker" && used == "runtime")
         }
         "face" => room == "web" && used == "api",
         _ => false,

@@ -1,5 +1,6 @@
 //! Checks of this machine and of the server, each with its mend; and the way out of a damaged journal.
 
+mod instances;
 mod machine;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ pub(super) async fn doctor(client: &Client, out: &Printer, arguments: DoctorArgs
     let default = arguments.data.join("trimtab-server.yaml");
     let config = arguments.config.as_deref().unwrap_or(&default);
     checks.extend(machine::ports(config, arguments.config.is_some(), serves));
+    checks.push(instances::limits());
+    checks.extend(instances::engine(config, arguments.config.is_some()));
     checks.extend(of_server(answer)?);
     let well = checks.iter().all(|check| check.state != CheckState::Failed);
     let as_of = api::Moment(clock::now());

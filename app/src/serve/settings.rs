@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use trimtab_control::grants::Grants;
 use trimtab_control::world::Repository;
 use trimtab_notify::{Email, Encryption, Receivers, Secret, Slack, Sms, Webhook};
 use trimtab_project::Server;
@@ -59,6 +60,15 @@ pub(crate) fn repositories(server: &Server, data: &Path) -> Vec<Repository> {
             branch: repository.branch.clone(),
         })
         .collect()
+}
+
+/// What instances may have.
+pub(crate) fn grants(server: &Server) -> Grants {
+    Grants {
+        secrets: server.secrets.clone(),
+        users: server.users.clone(),
+        docker: server.docker.as_ref().map(|docker| PathBuf::from(&docker.socket)),
+    }
 }
 
 /// Where notices go, with their secrets read.

@@ -71,6 +71,7 @@ impl House {
                 branch: "main".to_owned(),
             }],
             receivers: inbox.receivers(),
+            grants: trimtab_control::grants::Grants::default(),
             retention: Default::default(),
         })
         .await

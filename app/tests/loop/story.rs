@@ -78,6 +78,7 @@ async fn start(dir: &Path, work: &Path) -> (Control, std::net::SocketAddr) {
             branch: "main".to_owned(),
         }],
         receivers: trimtab_notify::Receivers::default(),
+        grants: trimtab_control::grants::Grants::default(),
         retention: Default::default(),
     })
     .await

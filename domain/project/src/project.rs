@@ -4,6 +4,8 @@ mod freeze;
 mod production;
 mod reading;
 mod route;
+mod run;
+mod schedule;
 mod strategy;
 mod verdict;
 
@@ -16,6 +18,8 @@ use trimtab_model::{Role, ServiceName};
 pub use freeze::{Freeze, Weekday};
 pub use reading::parse;
 pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
+pub use run::{Ask, Health, Limits, Liveness, Network, Overlap, Run, RunKind};
+pub use schedule::Schedule;
 pub use strategy::Portion;
 pub use verdict::{Absences, Absent, Direction, MetricSettings, Tolerance, VerdictMetric};
 
@@ -78,40 +82,6 @@ pub struct Command {
 pub struct Artifact {
     /// Files and folders, relative to the checkout.
     pub paths: Vec<String>,
-}
-
-/// How an instance runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Run {
-    /// The command: words or a list; not a shell line. Runs in the unpacked artifact and gets PORT.
-    pub command: Vec<String>,
-    /// How many instances each release has.
-    pub instances: u32,
-    /// Variables added to its environment.
-    pub env: BTreeMap<String, String>,
-    /// How it is probed.
-    pub health: Health,
-    /// Where its Prometheus metrics are, if it has any.
-    pub metrics: Option<Metrics>,
-    /// From the request to stop until it is killed.
-    pub stop_grace: Period,
-}
-
-/// How an instance is probed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Health {
-    /// The path that answers 2xx when it is well.
-    pub path: String,
-    /// Between probes.
-    pub interval: Period,
-    /// When a probe counts as failed.
-    pub timeout: Period,
-    /// Good probes in a row until it counts as healthy.
-    pub healthy_after: u32,
-    /// Bad probes in a row until it counts as unhealthy.
-    pub unhealthy_after: u32,
-    /// How long a start may take until healthy.
-    pub start_timeout: Period,
 }
 
 /// A Prometheus scrape.

@@ -1,7 +1,6 @@
 //! Reads fields from a tree and collects every problem on the way.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::fields::Fields;
@@ -11,7 +10,7 @@ use crate::yaml::{Kind, Node, Place};
 use crate::{PROBLEMS_MAX, Problem};
 
 /// Longest text of one value in bytes.
-const VALUE_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Where problems go.
 pub(crate) struct Sink {
@@ -65,7 +64,7 @@ impl<'a> Value<'a> {
         None
     }
 
-    fn found(&self) -> &'static str {
+    pub(crate) fn found(&self) -> &'static str {
         match &self.node.kind {
             Kind::Nothing => "nothing",
             Kind::Scalar { .. } => "a single value",
@@ -94,6 +93,16 @@ impl<'a> Value<'a> {
             return self.wrong("the text is empty", "write something, or remove the field");
         }
         Some(text.to_owned())
+    }
+
+    /// A text that may be empty.
+    pub(crate) fn maybe_empty(self) -> Option<String> {
+        match &self.node.kind {
+            Kind::Nothing => Some(String::new()),
+            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
+                self.scalar("a text", "a text").map(str::to_owned)
+            }
+        }
     }
 
     pub(crate) fn boolean(self) -> Option<bool> {
@@ -262,49 +271,6 @@ impl<'a> Value<'a> {
                 }
             }
         }
-    }
-
-    /// Environment variables.
-    pub(crate) fn environment(self) -> Option<BTreeMap<String, String>> {
-        let Kind::Map(entries) = &self.node.kind else {
-            return self.wrong(
-                format!("expected variables, found {}", self.found()),
-                "write KEY: value, one a line",
-            );
-        };
-        let mut variables = BTreeMap::new();
-        for (key, node) in entries {
-            let path = join(&self.path, &key.text);
-            let valid = !key.text.is_empty()
-                && !key.text.starts_with(|c: char| c.is_ascii_digit())
-                && key.text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if !valid {
-                let mend = "use letters, digits and '_', not beginning with a digit";
-                self.sink
-                    .report(key.place, &path, "not a name of a variable", mend);
-                continue;
-            }
-            if key.text == "PORT" || key.text.starts_with("TRIMTAB_") {
-                let mend = "remove it: Trimtab gives PORT and TRIMTAB_* to each instance";
-                self.sink
-                    .report(key.place, &path, "this variable is Trimtab's", mend);
-                continue;
-            }
-            let text = match &node.kind {
-                Kind::Scalar { text, .. } if text.len() <= VALUE_BYTES_MAX => text.clone(),
-                Kind::Nothing => String::new(),
-                Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
-                    let mend = "write one value of at most 16 KiB";
-                    self.sink.report(node.place, &path, "not a single value", mend);
-                    continue;
-                }
-            };
-            if variables.insert(key.text.clone(), text).is_some() {
-                self.sink
-                    .report(key.place, &path, "given twice", "keep one of the two");
-            }
-        }
-        Some(variables)
     }
 
     /// The fields of a mapping; none (reported) when it is something else.

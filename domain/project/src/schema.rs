@@ -3,10 +3,10 @@
 /// Makes a derived schema say what the reader does: every field with a default may be left out, no
 /// unknown field may be there, and a command may be one line.
 pub(crate) fn strict_schema(mut schema: serde_json::Value) -> serde_json::Value {
-    const NEEDED: [&str; 23] = [
+    const NEEDED: [&str; 24] = [
         "service", "pipeline", "run", "artifact", "paths", "command", "name", "query", "path", "cert", "key",
         "from", "to", "until", "day", "lasts", "weight", "webhook", "url", "secret", "smtp", "account",
-        "token",
+        "token", "services",
     ];
     fn walk(node: &mut serde_json::Value, needed: &[&str]) {
         if let Some(object) = node.as_object_mut() {
@@ -42,7 +42,7 @@ pub(crate) fn strict_schema(mut schema: serde_json::Value) -> serde_json::Value 
             let either = serde_json::json!({ "anyOf": [share, step] });
             definitions.insert("Step".to_owned(), either);
         }
-        for health in ["Health", "Metrics", "Route"] {
+        for health in ["Health", "Liveness", "Metrics", "Route"] {
             if let Some(object) = definitions.get_mut(health).and_then(|d| d.as_object_mut()) {
                 object.remove("required");
             }

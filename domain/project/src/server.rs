@@ -1,8 +1,10 @@
 //! `trimtab-server.yaml`: where the server listens, what it ships and whom it tells.
 
 mod acme;
+mod instances;
 mod reading;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use schemars::JsonSchema;
@@ -10,6 +12,7 @@ use serde::Serialize;
 use trimtab_model::ServiceName;
 
 pub use acme::Acme;
+pub use instances::{Docker, ServiceSecret};
 pub use reading::parse_server;
 
 use crate::Period;
@@ -45,6 +48,12 @@ pub struct Server {
     pub retention: Retention,
     /// Whom to tell, and how.
     pub notify: Notify,
+    /// What instances may be given as `{secret: NAME}` in their environment.
+    pub secrets: BTreeMap<String, ServiceSecret>,
+    /// Users that a `trimtab.yaml` may ask for in `run.user`: names, uids, or uid:gid. Nobody unless named here.
+    pub users: Vec<String>,
+    /// The engine that runs images; left out, images are refused.
+    pub docker: Option<Docker>,
 }
 
 /// A certificate.

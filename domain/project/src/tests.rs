@@ -18,7 +18,11 @@ pipeline:
 run:
   command: ./target/debug/blocks --name "a b"
   instances: 2
-  env: {RUST_LOG: info}
+  env: {RUST_LOG: info, DB_PASSWORD: {secret: BLOCKS_DB}}
+  user: blocks
+  directory: app
+  limits: {memory: 512MB, cpu: 1.5, processes: 100}
+  liveness: {tcp: true, interval: 5s, timeout: 1s, failures: 3, delay: 10s}
   health: {path: /health, interval: 500ms, timeout: 1s, healthy_after: 2, unhealthy_after: 3, start_timeout: 20s}
   metrics: {path: /metrics, interval: 1s}
   stop_grace: 5s
@@ -60,6 +64,20 @@ application: {active_users: blocks_users, database_queries: 'sum(rate(blocks_que
 actions: {automatic: true, dry_run: false, per_hour_max: 6, cooldown: 30s}
 "#;
 
+/// What a service has no use for.
+const FULL_CRON: &str = r#"
+service: sweep
+pipeline: {artifact: {paths: [empty]}}
+run:
+  kind: cron
+  image: registry.example.org/sweep@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+  network: host
+  schedule: '*/5 * * * *'
+  overlap: replace
+  time_limit: 10m
+  health: {grpc: ''}
+"#;
+
 const FULL_SERVER: &str = r#"
 listen: 127.0.0.1:7700
 otlp_grpc: 127.0.0.1:4317
@@ -77,6 +95,10 @@ notify:
   email: {smtp: "mail.example.org:587", from: trimtab@example.org, to: [team@example.org], username: trimtab, password: {file: /run/secrets/smtp}, starttls: true}
   sms: {base_url: "https://api.twilio.com", account: AC1, token: {env: SMS_TOKEN}, from: "+15550100", to: ["+15550101"]}
   webhook: {url: "https://example.org/hook", secret: {env: HOOK_SECRET}}
+secrets:
+  BLOCKS_DB: {file: /run/secrets/blocks-db, services: [blocks]}
+users: [blocks, '1001:1001']
+docker: {socket: /var/run/docker.sock}
 "#;
 
 fn problems(text: &str) -> String {
@@ -124,7 +146,7 @@ fn a_full_project_is_read() {
 fn a_short_project_gets_defaults() {
     let text = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: [./a]}\n";
     let project = parse("trimtab.yaml", text).unwrap();
-    assert_eq!(project.run.health.path, "/health");
+    assert_eq!(project.run.asked(), Ask::Path("/health".to_owned()));
     assert_eq!(project.production.holdback.to_string(), "5%");
     assert_eq!(project.production.watch.to_string(), "30s");
     assert!(project.staging.is_none() && project.actions.automatic);
@@ -359,7 +381,11 @@ fn schema_names() -> BTreeSet<String> {
 /// The keys of the two full files are the schemas' and nothing else, so neither can fall behind.
 #[test]
 fn schema_and_reader_know_the_same_fields() {
-    for (text, schema) in [(FULL, json_schema()), (FULL_SERVER, server_json_schema())] {
+    let project = format!("{FULL}{FULL_CRON}");
+    for (text, schema) in [
+        (project.as_str(), json_schema()),
+        (FULL_SERVER, server_json_schema()),
+    ] {
         let mut known = BTreeSet::new();
         names(&schema, &mut known);
         for name in &known {
@@ -376,7 +402,7 @@ fn schema_and_reader_know_the_same_fields() {
                 && key
                     .chars()
                     .all(|c| c.is_ascii_lowercase() || c == '_' || c == '2');
-            if is_field && key != "https" {
+            if is_field && key != "https" && key != "sha256" {
                 assert!(known.contains(key), "{key} is read and not in the schema");
             }
         }
@@ -481,6 +507,9 @@ fn the_schemas_on_file_are_current() {
         assert_eq!(on_file, text, "run this test once with TRIMTAB_WRITE_SCHEMAS=1");
     }
 }
+
+#[path = "tests/run.rs"]
+mod run;
 
 #[test]
 fn a_route_may_say_little_or_much() {

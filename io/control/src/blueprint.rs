@@ -6,12 +6,12 @@ use trimtab_detection::verdict::Config;
 use trimtab_incident::GuardRails;
 use trimtab_model::{Timestamp, Weight};
 use trimtab_pipeline::{Stage, StagePlan};
-use trimtab_project::{Command, Inconclusive, Production, Project, Regressed, StrategyName};
+use trimtab_project::{Command, Inconclusive, Production, Project, Regressed, RunKind, StrategyName};
 use trimtab_rollout::blue_green::BlueGreen;
 use trimtab_rollout::canary::{Canary, CanaryStep};
 use trimtab_rollout::rolling::Rolling;
 use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Strategy};
-use trimtab_runtime::HealthCheck;
+use trimtab_runtime::{Ask, HealthCheck, Liveness};
 
 /// Beyond its own limit, how long a step may take to be killed and reported.
 const STEP_GRACE: Duration = Duration::from_secs(30);
@@ -89,6 +89,9 @@ pub fn stages(commit: &Project, protected: &Project) -> Vec<StagePlan> {
 
 /// How production is rolled out to; the baseline has so many instances.
 pub fn strategy(project: &Project, baseline_instances: u32) -> Strategy {
+    if project.run.kind != RunKind::Service {
+        return Strategy::BlueGreen(quiet(&project.production));
+    }
     match project.production.strategy {
         StrategyName::BlueGreen => Strategy::BlueGreen(blue_green(&project.production)),
         StrategyName::Canary => Strategy::Canary(canary(&project.production)),
@@ -106,6 +109,20 @@ fn blue_green(production: &Production) -> BlueGreen {
         on_inconclusive: inconclusive(production.verdict.on_inconclusive),
         extensions_max: EXTENSIONS_MAX,
         on_regressed: on_regressed(production),
+    }
+}
+
+/// What has no traffic starts beside the old, is watched, and takes its place. There is nothing to protect by
+/// taking traffic from it: a bad one goes at once.
+fn quiet(production: &Production) -> BlueGreen {
+    BlueGreen {
+        holdback: Weight::ZERO,
+        on_inconclusive: OnInconclusive::Pass,
+        on_regressed: match on_regressed(production) {
+            OnRegressed::Protect => OnRegressed::RollBack,
+            other => other,
+        },
+        ..blue_green(production)
     }
 }
 
@@ -241,14 +258,46 @@ pub fn guard_rails(project: &Project) -> GuardRails {
 /// How instances are asked whether they are well.
 pub fn health_check(project: &Project) -> HealthCheck {
     let health = &project.run.health;
+    let (ask, path) = asked(project.run.asked());
     HealthCheck {
-        path: health.path.clone(),
+        ask,
+        path,
         interval: health.interval.0,
         timeout: health.timeout.0,
         healthy_after: health.healthy_after,
         unhealthy_after: health.unhealthy_after,
         start_timeout: health.start_timeout.0,
     }
+}
+
+/// How instances are asked whether they must be restarted.
+pub fn liveness(project: &Project) -> Option<Liveness> {
+    let liveness = project.run.liveness.as_ref()?;
+    let (ask, path) = asked(liveness.ask());
+    Some(Liveness {
+        check: HealthCheck {
+            ask,
+            path,
+            interval: liveness.interval.0,
+            timeout: liveness.timeout.0,
+            healthy_after: 1,
+            unhealthy_after: liveness.failures,
+            ..HealthCheck::default()
+        },
+        delay: liveness.delay.0,
+    })
+}
+
+fn asked(wanted: trimtab_project::Ask) -> (Ask, String) {
+    use trimtab_project::Ask as Wanted;
+    let ask = match wanted {
+        Wanted::Path(path) => return (Ask::Http, path),
+        Wanted::Tcp => Ask::Tcp,
+        Wanted::Command(words) => Ask::Command(words),
+        Wanted::Grpc(service) => Ask::Grpc(service),
+        Wanted::Running => Ask::Running,
+    };
+    (ask, HealthCheck::default().path)
 }
 
 /// Whole milliseconds.

@@ -22,6 +22,7 @@ use crate::evidence::Evidence;
 use crate::exposures::Exposures;
 use crate::flag_book::{FlagBook, FlagError};
 use crate::fleet::{Fleet, TelemetryAddress};
+use crate::grants::Grants;
 use crate::groups::GroupHands;
 use crate::host::{Host, HostError};
 use crate::identity::{InstanceTokens, KeyError, key_file};
@@ -30,6 +31,7 @@ use crate::projection::Projector;
 use crate::releases::Releases;
 use crate::rollout_hands::RolloutHands;
 use crate::run_hands::RunHands;
+use crate::runtimes::Runtimes;
 use crate::template_ids::TemplateIds;
 use crate::traffic::{Traffic, TrafficError};
 use crate::workspaces::Workspaces;
@@ -62,6 +64,8 @@ pub struct Options {
     pub repositories: Vec<Repository>,
     /// Where notices go.
     pub receivers: Receivers,
+    /// What instances may have.
+    pub grants: Grants,
     /// How long telemetry is kept.
     pub retention: trimtab_project::Retention,
 }
@@ -105,7 +109,7 @@ pub struct Control {
     /// What effects are carried out with.
     pub world: Arc<World>,
     ingest: Ingest,
-    runtime: Arc<ProcessRuntime>,
+    runtime: Arc<Runtimes>,
     tasks: Vec<tokio::task::AbortHandle>,
 }
 
@@ -158,7 +162,11 @@ impl Control {
             program: options.program.clone(),
             args: vec!["shim".to_owned()],
         };
-        let runtime = Arc::new(ProcessRuntime::new(dir.join("instances"), shim)?);
+        let processes = ProcessRuntime::new(dir.join("instances"), shim)?;
+        let socket = options.grants.docker.as_deref();
+        let containers = dir.join("containers");
+        let runtimes = Runtimes::open(processes, &containers, socket, ingest.http_addr()).await?;
+        let runtime = Arc::new(runtimes);
         let artifacts = Artifacts::open(dir.join("artifacts"))?;
         let telemetry = TelemetryAddress {
             otlp_http: format!("http://{}", ingest.http_addr()),
@@ -170,6 +178,7 @@ impl Control {
             tokens,
             telemetry,
             ingest.intake().clone(),
+            options.grants.clone(),
         );
         let proxy = ProxyClient::start_or_adopt(proxy_config(&options)).await?;
         let secret = hex::encode(key_file(&dir.join("keys").join("preview.key"))?);
@@ -337,6 +346,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
         tokio::spawn(frames::pump(world.clone())).abort_handle(),
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),
+        tokio::spawn(crate::cron::keep(world.clone())).abort_handle(),
         tokio::spawn(frames::exposures(world.clone())).abort_handle(),
         tokio::spawn(closures::keep(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trimtab_model::{EnvironmentName, ReleaseId, ServiceName};
-use trimtab_project::{Project, Protocol as Spoken};
+use trimtab_project::{Ask, Project, Protocol as Spoken};
 use trimtab_proxy::{
     Ejection, LimitBy, Policy, Probe, Protocol, RateLimit, Sticky, StickyBy, Tester, TesterBy,
 };
@@ -44,7 +44,9 @@ impl Entrance {
             path_prefix,
             timeout: route.timeout.0,
             probe: Probe {
-                path: health.path.clone(),
+                // What is asked otherwise is asked by the runtime; the proxy sees whether it takes connections.
+                connect_only: !matches!(project.run.asked(), Ask::Path(_)),
+                path: health.path.clone().unwrap_or_else(|| Probe::default().path),
                 interval_ms: health.interval.as_millis().max(1),
                 timeout_ms: health.timeout.as_millis().max(1),
                 healthy_after: health.healthy_after.max(1),

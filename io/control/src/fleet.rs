@@ -1,5 +1,7 @@
 //! The instances: which run for which release, how they are started, watched and stopped.
 
+mod spec;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,11 +14,10 @@ use trimtab_model::{
     Arm, EnvironmentName, Generation, Identity, InstanceId, ReleaseId, RolloutId, ServiceName,
 };
 use trimtab_runner::{ArtifactError, Artifacts};
-use trimtab_runtime::{
-    BackOff, Instance, InstanceSpec, InstanceState, LogLimits, Runtime, RuntimeError, wait_healthy,
-};
+use trimtab_runtime::{Instance, InstanceState, Runtime, RuntimeError, wait_healthy};
 use trimtab_telemetry::Batch;
 
+use crate::grants::Grants;
 use crate::host::number_of;
 use crate::identity::InstanceTokens;
 use crate::releases::Recorded;
@@ -42,6 +43,14 @@ pub enum FleetError {
     /// The release is not known.
     #[error("there is no release {0}; see `trimtab status`")]
     UnknownRelease(ReleaseId),
+    /// The server's file does not grant what the project asks for.
+    #[error("failed to start {release}: {reason}")]
+    Refused {
+        /// The release.
+        release: ReleaseId,
+        /// What is missing and the mend.
+        reason: String,
+    },
     /// Its project file does not parse any more.
     #[error("failed to read the trimtab.yaml of {release}: {reason}")]
     Project {
@@ -67,6 +76,7 @@ pub struct Fleet {
     tokens: Arc<InstanceTokens>,
     telemetry: TelemetryAddress,
     intake: Intake,
+    grants: Grants,
     followed: std::sync::Mutex<BTreeMap<InstanceId, Vec<tokio::task::AbortHandle>>>,
 }
 
@@ -79,6 +89,7 @@ impl Fleet {
         tokens: Arc<InstanceTokens>,
         telemetry: TelemetryAddress,
         intake: Intake,
+        grants: Grants,
     ) -> Arc<Self> {
         Arc::new(Self {
             runtime,
@@ -87,6 +98,7 @@ impl Fleet {
             tokens,
             telemetry,
             intake,
+            grants,
             followed: std::sync::Mutex::default(),
         })
     }
@@ -129,7 +141,7 @@ impl Fleet {
                 continue;
             };
             self.identify(&id, recorded, environment, place.clone());
-            let spec = self.spec(&id, recorded, environment, project, &dir, generation);
+            let spec = self.spec(&id, recorded, environment, project, &dir, generation)?;
             self.runtime.ensure(spec).await?;
             self.follow(&id, project).await;
             let health = blueprint::health_check(project);
@@ -138,64 +150,37 @@ impl Fleet {
         Ok(running)
     }
 
-    fn spec(
+    /// Sees that a release could be started here, without starting it.
+    pub(crate) async fn prepare(
         &self,
-        id: &InstanceId,
         recorded: &Recorded,
-        environment: &EnvironmentName,
         project: &Project,
-        dir: &std::path::Path,
+        environment: &EnvironmentName,
+    ) -> Result<(), FleetError> {
+        let dir = self.unpack(recorded).await?;
+        if let Some(id) = instance_id(&recorded.release.id, environment, 1) {
+            self.spec(&id, recorded, environment, project, &dir, Generation::default())?;
+        }
+        Ok(())
+    }
+
+    /// Starts the one instance of a cron job, and takes its output.
+    pub(crate) async fn run_once(
+        self: &Arc<Self>,
+        recorded: &Recorded,
+        project: &Project,
+        environment: &EnvironmentName,
         generation: Generation,
-    ) -> InstanceSpec {
-        let release = &recorded.release;
-        let mut env = project.run.env.clone();
-        let data = self
-            .dir
-            .parent()
-            .unwrap_or(&self.dir)
-            .join("volumes")
-            .join(release.service.as_str());
-        for (name, value) in [
-            ("TRIMTAB_SERVICE", release.service.to_string()),
-            ("TRIMTAB_RELEASE", release.id.to_string()),
-            ("TRIMTAB_ENVIRONMENT", environment.to_string()),
-            ("TRIMTAB_INSTANCE", id.to_string()),
-            // One folder per environment that outlives releases: blue and green share their users' data.
-            (
-                "TRIMTAB_DATA",
-                data.join(environment.as_str()).display().to_string(),
-            ),
-            ("OTEL_SERVICE_NAME", release.service.to_string()),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.telemetry.otlp_http.clone()),
-            (
-                "OTEL_EXPORTER_OTLP_HEADERS",
-                format!("authorization=Bearer%20{}", self.tokens.token(id)),
-            ),
-            (
-                "OTEL_RESOURCE_ATTRIBUTES",
-                format!(
-                    "service.version={},deployment.environment.name={environment}",
-                    release.id
-                ),
-            ),
-        ] {
-            env.entry(name.to_owned()).or_insert(value);
-        }
-        InstanceSpec {
-            id: id.clone(),
-            release: release.id.clone(),
-            environment: environment.clone(),
-            service: release.service.clone(),
-            generation,
-            dir: dir.to_owned(),
-            command: project.run.command.clone(),
-            env,
-            user: None,
-            stop_grace: project.run.stop_grace.0,
-            health: blueprint::health_check(project),
-            backoff: BackOff::default(),
-            logs: LogLimits::default(),
-        }
+    ) -> Result<Option<Instance>, FleetError> {
+        let dir = self.unpack(recorded).await?;
+        let Some(id) = instance_id(&recorded.release.id, environment, 1) else {
+            return Ok(None);
+        };
+        self.identify(&id, recorded, environment, (None, None));
+        let spec = self.spec(&id, recorded, environment, project, &dir, generation)?;
+        let instance = self.runtime.ensure(spec).await?;
+        self.follow(&id, project).await;
+        Ok(Some(instance))
     }
 
     /// Who an instance is, if that was said.

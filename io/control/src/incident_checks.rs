@@ -9,7 +9,7 @@ use trimtab_model::{ReleaseId, Timestamp, Weight};
 use crate::analysis;
 use crate::clock;
 use crate::incident_hands::Work;
-use crate::rollout_hands::probe_all;
+use crate::probes::probe_all;
 
 /// Share of safe live requests that are copied to a candidate that is checked off-traffic.
 const MIRROR_BASIS_POINTS: u16 = 5_000;

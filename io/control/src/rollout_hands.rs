@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use trimtab_detection::verdict::{Panel, Standing};
 use trimtab_model::{Arm, Generation, ReleaseId, RolloutId, Timestamp, Weight};
+use trimtab_project::RunKind;
 use trimtab_rollout::{Effect, Event, Instances, OnInconclusive, Outcome, Phase, Plan, State, Verdict};
-use trimtab_runtime::check_health;
 
 use crate::blueprint;
 use crate::clock;
@@ -15,7 +15,9 @@ use crate::host::number_of;
 use crate::judgement;
 use crate::machine::{Hands, Outcome as Pending};
 use crate::machines::Rollouts;
+use crate::probes::{probe_all, probe_first};
 use crate::traffic::{Side, across_rollouts};
+use crate::workers;
 use crate::world::World;
 
 /// Between health checks of a candidate that is watched.
@@ -201,6 +203,10 @@ impl Work {
     ) -> Result<(), crate::fleet::FleetError> {
         let (recorded, project) = self.world.release(release)?;
         let environment = &self.plan.environment;
+        if project.run.kind == RunKind::Cron {
+            // Its runs start it; what would keep them from that is told now.
+            return self.world.fleet.prepare(&recorded, &project, environment).await;
+        }
         let place = (Some(self.plan.rollout.clone()), Some(self.arm(release)));
         // A baseline that starts again was started by another rollout, which may have counted further.
         let generation = across_rollouts(&self.plan.rollout, generation);
@@ -230,6 +236,9 @@ impl Work {
             .world
             .release(&self.plan.candidate)
             .map_err(|error| error.to_string())?;
+        if project.run.kind != RunKind::Service {
+            return Ok(());
+        }
         let environment = &self.plan.environment;
         let fleet = &self.world.fleet;
         let candidate = fleet
@@ -273,6 +282,10 @@ impl Work {
     /// ends. `enough` is what must have been seen before it counts as healthy: so many requests at a
     /// weight.
     async fn observe(&self, generation: Generation, until: Timestamp, enough: (Weight, u64)) -> Verdict {
+        match workers::kind(&self.world, &self.plan.candidate) {
+            RunKind::Service => {}
+            kind => return self.observe_quiet(kind, until).await,
+        }
         let rollout: &RolloutId = &self.plan.rollout;
         let evidence = &self.world.evidence;
         evidence.belongs_to(rollout, generation);
@@ -361,6 +374,9 @@ impl Work {
     /// Waits for the last requests to end: those of all its instances, or of those numbered above what is
     /// kept.
     async fn drain(&self, release: &ReleaseId, keep: Option<u32>, until: Timestamp) -> u64 {
+        if workers::kind(&self.world, release) != RunKind::Service {
+            return 0;
+        }
         let limit = until.since(clock::now());
         let (service, environment) = (&self.plan.service, &self.plan.environment);
         let traffic = &self.world.traffic;
@@ -385,7 +401,7 @@ impl Work {
     async fn stop(&self, release: &ReleaseId, keep: Option<u32>) -> Result<(), String> {
         let (_, project) = self.world.release(release).map_err(|error| error.to_string())?;
         let environment = &self.plan.environment;
-        if keep.is_none() {
+        if keep.is_none() && project.run.kind == RunKind::Service {
             let forget = self
                 .world
                 .traffic
@@ -434,50 +450,4 @@ pub(crate) fn resume_trials(world: &World) {
             Err(error) => tracing::error!(rollout = rollout.id, %error, "failed to go on watching a rollout"),
         }
     }
-}
-
-/// Probes every instance of a release; the reason says which failed, with the answer it gave.
-pub(crate) async fn probe_all(
-    world: &World,
-    release: &ReleaseId,
-    environment: &trimtab_model::EnvironmentName,
-) -> Result<(), String> {
-    probe_first(world, release, environment, None).await
-}
-
-/// Probes the instances of a release that are numbered up to `count`, or all.
-async fn probe_first(
-    world: &World,
-    release: &ReleaseId,
-    environment: &trimtab_model::EnvironmentName,
-    count: Option<u32>,
-) -> Result<(), String> {
-    let (_, project) = world.release(release).map_err(|error| error.to_string())?;
-    let check = blueprint::health_check(&project);
-    let instances = world
-        .fleet
-        .instances(release, environment)
-        .await
-        .map_err(|error| error.to_string())?;
-    let instances: Vec<_> = instances
-        .into_iter()
-        .filter(|instance| count.is_none_or(|count| number_of(instance.id.as_str()) <= u64::from(count)))
-        .collect();
-    if instances.is_empty() {
-        return Err(format!("{release} has no instance in {environment}"));
-    }
-    for instance in instances {
-        let report = check_health(instance.address, &check).await;
-        if !report.healthy {
-            let last = report.last;
-            let said = last
-                .error
-                .unwrap_or_else(|| format!("status {:?}: {}", last.status, last.body));
-            return Err(format!(
-                "{} is unhealthy after {} probes: {said}",
-                instance.id, report.probes
-            ));
-        }
-    }
-    Ok(())
 }

@@ -160,6 +160,9 @@ pub struct Endpoint {
 /// An active health check: `GET path`, healthy on 200 to 399.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
+    /// Only whether it takes connections: how it is asked for its health is not the proxy's to know.
+    #[serde(default)]
+    pub connect_only: bool,
     /// Path asked for, beginning with `/`.
     pub path: String,
     /// Milliseconds between two probes.
@@ -175,6 +178,7 @@ pub struct Probe {
 impl Default for Probe {
     fn default() -> Self {
         Probe {
+            connect_only: false,
             path: "/health".to_owned(),
             interval_ms: 500,
             timeout_ms: 1_000,

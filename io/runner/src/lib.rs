@@ -4,11 +4,9 @@
 
 mod artifacts;
 mod checkout;
-mod mask;
 mod provenance;
 mod splitter;
 mod step;
-mod user;
 
 pub use artifacts::{ArtifactError, ArtifactInfo, ArtifactLimits, Artifacts, Unpacked};
 pub use checkout::{CheckedOut, CheckoutError, checkout, checkout_keeping};

@@ -1,7 +1,8 @@
 //! Whether a spec can be carried out.
 
 use crate::command::{self, Unusable};
-use crate::{InstanceSpec, RuntimeError, user};
+use crate::{InstanceSpec, RuntimeError};
+use trimtab_child::user;
 
 /// Longest command in words.
 const COMMAND_WORDS_MAX: usize = 1_000;
@@ -18,6 +19,13 @@ pub(crate) fn check(spec: &InstanceSpec) -> Result<(), RuntimeError> {
         return Err(bad(format!(
             "its folder {} is not there; unpack the artifact first",
             spec.dir.display()
+        )));
+    }
+    let folder = spec.working_folder();
+    if !folder.is_dir() {
+        return Err(bad(format!(
+            "it has no folder {}; correct `run.directory`, or pack the folder",
+            folder.display()
         )));
     }
     let Some(program) = spec.command.first().filter(|program| !program.is_empty()) else {
@@ -46,20 +54,14 @@ pub(crate) fn check(spec: &InstanceSpec) -> Result<(), RuntimeError> {
             "its environment is over {ENV_BYTES_MAX} bytes, or a name is empty or holds `=` or NUL; correct `run.env`"
         )));
     }
-    if let Some(name) = &spec.user {
-        let user = user::resolve(name).map_err(bad)?;
-        if let Some(reason) = user::barred(user, &spec.dir.join("x")) {
-            return Err(bad(reason));
-        }
-        user::give(&spec.dir, user).map_err(RuntimeError::file("give to its user", &spec.dir))?;
-    }
+    give_to_user(spec)?;
     let search = spec
         .env
         .get("PATH")
         .cloned()
         .or_else(|| std::env::var("PATH").ok())
         .unwrap_or_default();
-    command::find(program, &spec.dir, &search)
+    command::find(program, &folder, &search)
         .map(drop)
         .map_err(|unusable| match unusable {
             Unusable::Missing { looked } => RuntimeError::CommandMissing {
@@ -72,4 +74,18 @@ pub(crate) fn check(spec: &InstanceSpec) -> Result<(), RuntimeError> {
                 path,
             },
         })
+}
+
+/// Gives the artifact to the user that the instance runs as.
+fn give_to_user(spec: &InstanceSpec) -> Result<(), RuntimeError> {
+    let Some(name) = &spec.user else { return Ok(()) };
+    let bad = |reason: String| RuntimeError::BadSpec {
+        instance: spec.id.clone(),
+        reason,
+    };
+    let user = user::resolve(name).map_err(bad)?;
+    if let Some(reason) = user::barred(user, &spec.dir.join("x")) {
+        return Err(bad(reason));
+    }
+    user::give(&spec.dir, user).map_err(RuntimeError::file("give to its user", &spec.dir))
 }

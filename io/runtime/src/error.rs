@@ -60,6 +60,14 @@ pub enum RuntimeError {
         /// What happened, with the shim's last words.
         reason: String,
     },
+    /// The container engine refused or doesn't answer.
+    #[error("run {instance}: failed to {reason}")]
+    Engine {
+        /// The instance.
+        instance: InstanceId,
+        /// What happened and the mend.
+        reason: String,
+    },
     /// No free port was found.
     #[error("find a free port for {instance} among {first} to {last}: end something that listens there")]
     NoPort {

@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::{self, Hierarchy};
 use crate::process_table::{ProcessId, kill_leftovers};
 use crate::{Instance, InstanceSpec, InstanceState, RuntimeError};
 
@@ -28,6 +29,11 @@ pub(crate) struct SpecFile {
     pub(crate) shim_args: Vec<String>,
     /// Where the control process finds programs.
     pub(crate) search_path: String,
+    /// Where groups for its limits can be made, or why nowhere; neither when it has no limits.
+    #[serde(default)]
+    pub(crate) cgroups: Option<Hierarchy>,
+    #[serde(default)]
+    pub(crate) cgroups_missing: Option<String>,
 }
 
 /// What the shim does; written by it at each change.
@@ -96,6 +102,13 @@ impl Folder {
         shim_args: Vec<String>,
         search_path: String,
     ) -> Result<(), RuntimeError> {
+        let (cgroups, cgroups_missing) = match spec.limits.is_empty() {
+            true => (None, None),
+            false => match Hierarchy::find() {
+                Ok(hierarchy) => (Some(hierarchy), None),
+                Err(reason) => (None, Some(reason)),
+            },
+        };
         self.write(
             "spec.json",
             &SpecFile {
@@ -103,6 +116,8 @@ impl Folder {
                 spec,
                 shim_args,
                 search_path,
+                cgroups,
+                cgroups_missing,
             },
         )
     }
@@ -200,10 +215,18 @@ impl Folder {
 
     /// Kills what a shim that is gone left running; whether there was anything.
     pub(crate) fn kill_leftovers(&self) -> bool {
-        match self.state() {
-            Ok(Some(state)) => kill_leftovers(state.child.as_ref(), &format!("{MARK}={}", state.mark)),
-            _ => false,
+        let Ok(Some(state)) = self.state() else {
+            return false;
+        };
+        let found = kill_leftovers(state.child.as_ref(), &format!("{MARK}={}", state.mark));
+        if let Ok(Some(SpecFile {
+            cgroups: Some(hierarchy),
+            ..
+        })) = self.spec()
+        {
+            cgroup::remove(&hierarchy, &cgroup::name(state.instance.id.as_str(), &state.mark));
         }
+        found
     }
 
     /// The instance as it is now; none when the folder holds no spec.
@@ -248,5 +271,6 @@ pub(crate) fn unstarted(spec: &InstanceSpec) -> Instance {
         lines_dropped: 0,
         lines_cut: 0,
         problem: None,
+        limits: None,
     }
 }

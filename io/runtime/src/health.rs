@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use trimtab_child::Masker;
 use trimtab_model::InstanceId;
 
-use crate::{HealthCheck, Instance, InstanceState, Runtime, RuntimeError};
+mod grpc;
+
+use crate::{Ask, HealthCheck, Instance, InstanceState, Runtime, RuntimeError};
 
 /// Bytes of an answer that are read; the rest is left.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -23,7 +26,7 @@ const START_POLL: Duration = Duration::from_millis(25);
 /// What one probe saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeResult {
-    /// Whether the answer came in time with a status from 200 to 399.
+    /// Whether a good answer came in time: over HTTP a status from 200 to 399.
     pub healthy: bool,
     /// The HTTP status.
     pub status: Option<u16>,
@@ -35,12 +38,53 @@ pub struct ProbeResult {
     pub took: Duration,
 }
 
+impl ProbeResult {
+    /// A probe that could not be made.
+    pub fn failed(error: impl Into<String>) -> Self {
+        ProbeResult {
+            healthy: false,
+            status: None,
+            body: String::new(),
+            error: Some(error.into()),
+            took: Duration::ZERO,
+        }
+    }
+}
+
+impl ProbeResult {
+    /// Whether the instance runs, for who asks no more.
+    pub fn of_state(instance: &Instance) -> Self {
+        let runs = instance.state == InstanceState::Running;
+        let ended = instance
+            .last_exit
+            .as_ref()
+            .map(|exit| format!(", ended with {exit}"));
+        let error = (!runs).then(|| format!("it is {}{}", instance.state, ended.unwrap_or_default()));
+        ProbeResult {
+            healthy: runs,
+            status: None,
+            body: "it runs".to_owned(),
+            error,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// The same without secrets in its words.
+    pub fn masked(mut self, masker: &Masker) -> Self {
+        if !masker.is_empty() {
+            self.body = masker.mask(self.body.as_bytes(), false);
+            self.error = self.error.map(|error| masker.mask(error.as_bytes(), false));
+        }
+        self
+    }
+}
+
 impl std::fmt::Display for ProbeResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.error, self.status) {
             (Some(error), _) => write!(f, "{error}"),
             (None, Some(status)) => write!(f, "status {status}, body {:?}", self.body),
-            (None, None) => f.write_str("no answer"),
+            (None, None) => f.write_str(&self.body),
         }
     }
 }
@@ -56,19 +100,43 @@ pub struct HealthReport {
     pub last: ProbeResult,
 }
 
-/// Asks once: `GET path` with a connection of its own, over within the check's timeout.
+/// Asks once over the network, with a connection of its own, over within the check's timeout. A command is asked by
+/// [`Runtime::probe`], which knows what it runs in; here it counts as failed.
 pub async fn probe(address: SocketAddr, check: &HealthCheck) -> ProbeResult {
+    let asked = async {
+        match &check.ask {
+            Ask::Http => exchange(address, &check.path)
+                .await
+                .map(|(status, body)| (Some(status), body)),
+            Ask::Tcp => TcpStream::connect(address)
+                .await
+                .map(|_| (None, "it takes connections".to_owned())),
+            Ask::Grpc(service) => grpc::ask(address, service).await,
+            Ask::Running => Ok((None, "it runs".to_owned())),
+            Ask::Command(_) => Err(std::io::Error::other(
+                "a command is asked by the instance's runtime",
+            )),
+        }
+    };
+    timed(check.timeout, asked).await
+}
+
+/// The result of a question that may take so long. Without a status an answer is a good one.
+pub(crate) async fn timed(
+    limit: Duration,
+    asked: impl Future<Output = std::io::Result<(Option<u16>, String)>>,
+) -> ProbeResult {
     let begun = Instant::now();
-    let answer = match tokio::time::timeout(check.timeout, exchange(address, &check.path)).await {
+    let answer = match tokio::time::timeout(limit, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {:?}", check.timeout)),
+        Err(_) => Err(format!("no answer within {limit:?}")),
     };
     let took = begun.elapsed();
     match answer {
         Ok((status, body)) => ProbeResult {
-            healthy: (200..400).contains(&status),
-            status: Some(status),
+            healthy: status.is_none_or(|status| (200..400).contains(&status)),
+            status,
             body,
             error: None,
             took,
@@ -173,11 +241,11 @@ fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// Asks until the thresholds of `check` decide, pausing for its interval between probes.
-pub async fn check_health(address: SocketAddr, check: &HealthCheck) -> HealthReport {
+/// Asks the instance until the thresholds of `check` decide, pausing for its interval between probes.
+pub async fn check_health(runtime: &dyn Runtime, id: &InstanceId, check: &HealthCheck) -> HealthReport {
     let (mut good, mut bad, mut probes) = (0, 0, 0);
     loop {
-        let last = probe(address, check).await;
+        let last = runtime.probe(id, check).await;
         probes += 1;
         (good, bad) = if last.healthy { (good + 1, 0) } else { (0, bad + 1) };
         if good >= check.healthy_after.max(1) || bad >= check.unhealthy_after.max(1) {
@@ -213,7 +281,7 @@ pub async fn wait_healthy(
                 false
             }
             InstanceState::Running => {
-                let seen = probe(instance.address, check).await;
+                let seen = runtime.probe(id, check).await;
                 good = if seen.healthy { good + 1 } else { 0 };
                 last = Some(seen);
                 if good >= check.healthy_after.max(1) {

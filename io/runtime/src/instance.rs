@@ -41,6 +41,9 @@ pub struct Instance {
     pub lines_cut: u64,
     /// What kept it from starting, for people.
     pub problem: Option<String>,
+    /// How its limits are kept, and which cannot be; none when it has none.
+    #[serde(default)]
+    pub limits: Option<String>,
 }
 
 /// What an instance is doing.
@@ -95,14 +98,21 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// Its last lines of output, oldest first.
     pub last_lines: Vec<String>,
+    /// What is known of why, beyond code and signal: out of memory, failed liveness probes.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
-            (Some(code), _) => write!(f, "exit code {code}"),
-            (None, Some(signal)) => write!(f, "signal {signal}"),
-            (None, None) => f.write_str("an unknown end"),
+            (Some(code), _) => write!(f, "exit code {code}")?,
+            (None, Some(signal)) => write!(f, "signal {signal}")?,
+            (None, None) => f.write_str("an unknown end")?,
+        }
+        match &self.reason {
+            Some(reason) => write!(f, " ({reason})"),
+            None => Ok(()),
         }
     }
 }

@@ -13,8 +13,11 @@ use trimtab_model::{Generation, InstanceId};
 use crate::check::check;
 use crate::folder::Folder;
 use crate::shim::protocol::{Reply, Request, ask};
-use crate::{Instance, InstanceSpec, InstanceState, LogLine, LogStream, Runtime, RuntimeError, Usage};
-use crate::{log, process_table};
+use crate::{
+    Ask, HealthCheck, Instance, InstanceSpec, InstanceState, LogLine, LogStream, ProbeResult, Runtime,
+    RuntimeError, Usage,
+};
+use crate::{log, process_table, shim};
 
 /// How long a shim may take to start and to answer beyond what it was told to wait.
 const SHIM_PATIENCE: Duration = Duration::from_secs(10);
@@ -359,5 +362,17 @@ impl Runtime for ProcessRuntime {
             usage.threads += stat.threads;
         }
         Ok(usage)
+    }
+
+    async fn probe(&self, id: &InstanceId, check: &HealthCheck) -> ProbeResult {
+        let known = self
+            .known(id)
+            .and_then(|(folder, instance)| Ok((folder.spec()?, instance)));
+        match known {
+            Ok((Some(_), instance)) if check.ask == Ask::Running => ProbeResult::of_state(&instance),
+            Ok((Some(file), instance)) => shim::ask(&file, instance.address, check).await,
+            Ok((None, _)) => ProbeResult::failed(RuntimeError::NoInstance(id.clone()).to_string()),
+            Err(error) => ProbeResult::failed(error.to_string()),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use trimtab_model::{Generation, InstanceId};
 
-use crate::{Instance, InstanceSpec, LogLine, LogStream, RuntimeError, Usage};
+use crate::{HealthCheck, Instance, InstanceSpec, LogLine, LogStream, ProbeResult, RuntimeError, Usage};
 
 /// Runs instances. Every call states what should be and may be repeated without harm.
 #[async_trait]
@@ -73,4 +73,7 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// When there is no such instance.
     async fn usage(&self, id: &InstanceId) -> Result<Usage, RuntimeError>;
+
+    /// Asks the instance once whether it is well; over within the check's timeout.
+    async fn probe(&self, id: &InstanceId, check: &HealthCheck) -> ProbeResult;
 }

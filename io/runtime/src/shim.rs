@@ -5,6 +5,8 @@
 //! kills its child, the lock falls open, and the instance shows as lost.
 
 mod child;
+mod limits;
+mod liveness;
 pub(crate) mod protocol;
 mod server;
 mod stage;
@@ -13,6 +15,8 @@ mod supervisor;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+pub(crate) use liveness::ask;
 
 use crate::folder::Folder;
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use trimtab_child::Masker;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, ServiceName};
 
 /// One instance as the control loop wants it. Two specs that differ only in `generation` describe the
@@ -28,6 +30,9 @@ pub struct InstanceSpec {
     /// Environment beside `PATH`, `HOME`, `LANG` and `PORT`; nothing else is inherited. May override the first three.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Which of these variables are secrets: masked wherever its output is kept.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// User to run as, `name`, `uid` or `uid:gid`; needs root. None: the user of the control process.
     #[serde(default)]
     pub user: Option<String>,
@@ -42,13 +47,130 @@ pub struct InstanceSpec {
     /// How much of its output is kept.
     #[serde(default)]
     pub logs: LogLimits,
+    /// What its end means, and whether it listens.
+    #[serde(default)]
+    pub kind: Kind,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The folder it runs in, within `dir`.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// How it is asked whether it must be restarted.
+    #[serde(default)]
+    pub liveness: Option<Liveness>,
+    /// The image it is a container of; none: a process.
+    #[serde(default)]
+    pub image: Option<Image>,
 }
 
-/// How to ask an instance whether it is well: `GET path` over HTTP/1.1; 200 to 399 is healthy.
+impl InstanceSpec {
+    /// The folder it runs in.
+    pub fn working_folder(&self) -> PathBuf {
+        match &self.directory {
+            Some(directory) => self.dir.join(directory),
+            None => self.dir.clone(),
+        }
+    }
+
+    /// Where its programs are looked up; `usual` is the control process's.
+    pub(crate) fn search_path(&self, usual: &str) -> String {
+        self.env.get("PATH").cloned().unwrap_or_else(|| usual.to_owned())
+    }
+
+    /// Takes its secrets out of what is kept of its words.
+    pub fn masker(&self) -> Masker {
+        let secrets = self.secrets.iter().filter_map(|name| self.env.get(name));
+        Masker::new(&secrets.cloned().collect::<Vec<_>>())
+    }
+
+    /// Gives a command the environment of the instance, and nothing else.
+    pub(crate) fn fill_environment(&self, command: &mut Command, usual_path: &str, port: u16) {
+        command
+            .env_clear()
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.dir)
+            .env("PATH", self.search_path(usual_path))
+            .envs(&self.env)
+            .env("PORT", port.to_string());
+    }
+}
+
+/// What an instance's end means, and whether it listens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Listens on its port and isn't meant to end.
+    #[default]
+    Service,
+    /// Listens nowhere and isn't meant to end.
+    Worker,
+    /// Listens nowhere, and is started once: it is over when it ends.
+    Once,
+}
+
+/// What an instance may use; none is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Processors, in thousandths.
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads.
+    pub processes: Option<u32>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+/// The image of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// By its digest: `repository@sha256:…`.
+    pub reference: String,
+    /// Whether it shares the machine's network instead of having one of its own.
+    #[serde(default)]
+    pub host_network: bool,
+}
+
+/// How an instance is asked whether it must be restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// What is asked, how often and how patiently; `unhealthy_after` bad probes in a row restart it.
+    pub check: HealthCheck,
+    /// How long after its start it is first asked.
+    pub delay: Duration,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// `GET path` over HTTP/1.1; 200 to 399 is healthy.
+    #[default]
+    Http,
+    /// A connection.
+    Tcp,
+    /// The end of a command, run as the instance is; 0 is healthy.
+    Command(Vec<String>),
+    /// `grpc.health.v1` of this service; an empty name is the whole server's.
+    Grpc(String),
+    /// Nothing: it is healthy while it runs.
+    Running,
+}
+
+/// How to ask an instance whether it is well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HealthCheck {
-    /// Path and query, beginning with `/`.
+    /// What is asked.
+    pub ask: Ask,
+    /// Path and query, beginning with `/`, when HTTP is asked.
     pub path: String,
     /// Pause between two probes.
     pub interval: Duration,
@@ -65,6 +187,7 @@ pub struct HealthCheck {
 impl Default for HealthCheck {
     fn default() -> Self {
         HealthCheck {
+            ask: Ask::Http,
             path: "/health".to_owned(),
             interval: Duration::from_millis(500),
             timeout: Duration::from_secs(1),

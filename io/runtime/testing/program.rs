@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         ["shim", ..] => trimtab_runtime::shim::main(args[1..].to_vec()),
         ["control", folder, spec] => control(folder, spec),
         ["serve"] => serve(),
+        ["hog", megabytes] => hog(megabytes.parse().unwrap_or(0)),
         ["flood", bytes] => flood(bytes.parse().unwrap_or(0)),
         _ => ExitCode::FAILURE,
     }
@@ -88,6 +89,18 @@ fn answer(mut stream: TcpStream) {
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
+}
+
+/// Takes and touches that much memory, says so, and stays.
+fn hog(megabytes: usize) -> ExitCode {
+    let mut taken = Vec::new();
+    for _ in 0..megabytes {
+        taken.push(std::hint::black_box(vec![1_u8; 1_000_000]));
+    }
+    println!("took {} MB", taken.len());
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Writes one line of that many bytes, then `after`, and stays.

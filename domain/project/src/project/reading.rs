@@ -3,16 +3,15 @@
 use trimtab_model::{Role, ServiceName};
 
 use super::production::production;
+use super::run::run;
 use super::{
-    Actions, Application, Approval, Artifact, BusinessMetric, Command, Health, Metrics, Objectives, Pipeline,
-    Production, Project, Run, Staging,
+    Actions, Application, Approval, Artifact, BusinessMetric, Command, Objectives, Pipeline, Production,
+    Project, Staging,
 };
 use crate::read::{Sink, Value, document};
 use crate::yaml::Kind;
 use crate::{Percent, Period, Problem};
 
-/// Most instances of a release.
-const INSTANCES_MAX: u64 = 100;
 /// Most figures of the team's own (D.B1 to D.B5).
 const BUSINESS_MAX: usize = 5;
 /// Most paths in an artifact.
@@ -112,7 +111,7 @@ fn pipeline(value: Value<'_>) -> Option<Pipeline> {
     })
 }
 
-fn relative_path(value: Value<'_>) -> Option<String> {
+pub(super) fn relative_path(value: Value<'_>) -> Option<String> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
     let text = value.text()?;
     if text.starts_with('/') || text.starts_with('~') || text.split(['/', '\\']).any(|part| part == "..") {
@@ -158,76 +157,6 @@ pub(super) fn url_path(value: Value<'_>) -> Option<String> {
         return None;
     }
     Some(text)
-}
-
-fn run(value: Value<'_>) -> Option<Run> {
-    let fields = value.fields(&["command", "instances", "env", "health", "metrics", "stop_grace"])?;
-    let command = fields.need(
-        "command",
-        "what starts an instance: 'command: ./server'",
-        Value::words,
-    );
-    let instances = fields.or("instances", |v| v.integer(1, INSTANCES_MAX), 1);
-    let env = fields.or("env", Value::environment, Default::default());
-    let health = fields.maybe("health", health).unwrap_or(Health {
-        path: "/health".to_owned(),
-        ..default_health()
-    });
-    let metrics = fields.maybe("metrics", |v| {
-        let fields = v.fields(&["path", "interval"])?;
-        Some(Metrics {
-            path: fields.or("path", url_path, "/metrics".to_owned()),
-            interval: fields.or("interval", Value::positive_period, Period::seconds(1)),
-        })
-    });
-    let stop_grace = fields.or("stop_grace", Value::period, Period::seconds(5));
-    Some(Run {
-        command: command?,
-        instances: instances as u32,
-        env,
-        health,
-        metrics,
-        stop_grace,
-    })
-}
-
-fn default_health() -> Health {
-    Health {
-        path: "/health".to_owned(),
-        interval: Period::millis(500),
-        timeout: Period::seconds(1),
-        healthy_after: 2,
-        unhealthy_after: 3,
-        start_timeout: Period::seconds(20),
-    }
-}
-
-fn health(value: Value<'_>) -> Option<Health> {
-    let fields = value.fields(&[
-        "path",
-        "interval",
-        "timeout",
-        "healthy_after",
-        "unhealthy_after",
-        "start_timeout",
-    ])?;
-    let default = default_health();
-    let health = Health {
-        path: fields.or("path", url_path, default.path),
-        interval: fields.or("interval", Value::positive_period, default.interval),
-        timeout: fields.or("timeout", Value::positive_period, default.timeout),
-        healthy_after: fields.or("healthy_after", |v| v.integer(1, 100), 2) as u32,
-        unhealthy_after: fields.or("unhealthy_after", |v| v.integer(1, 100), 3) as u32,
-        start_timeout: fields.or("start_timeout", Value::positive_period, default.start_timeout),
-    };
-    if health.start_timeout < health.interval {
-        fields.clash(
-            "start_timeout",
-            "shorter than the interval between probes",
-            "give a start several probes' time",
-        );
-    }
-    Some(health)
 }
 
 fn staging(value: Value<'_>) -> Option<Staging> {

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use trimtab_model::ServiceName;
 
-use super::{Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook};
-use crate::read::{Value, document};
-use crate::yaml::Kind;
+use super::{Email, Notify, Repository, Retention, Secret, Server, Slack, Sms, Tls, Webhook, instances};
+use crate::fields::Fields;
+use crate::read::{Sink, Value, document};
+use crate::yaml::{Kind, Place};
 use crate::{Period, Problem};
 
 /// Most repositories.
@@ -17,7 +18,7 @@ const CERTIFICATES_MAX: usize = 1000;
 const RECEIVERS_MAX: usize = 100;
 
 const DAY: u64 = 24 * 3600;
-const NAME_MEND: &str =
+pub(super) const NAME_MEND: &str =
     "use 1 to 63 lower-case letters, digits, '-', '_' or '.', beginning with a letter or digit";
 
 /// Parses `trimtab-server.yaml`; `file` is how the file is called in problems. Fails with every problem
@@ -43,6 +44,9 @@ fn server(value: Value<'_>) -> Option<Server> {
         "repositories",
         "retention",
         "notify",
+        "secrets",
+        "users",
+        "docker",
     ])?;
     let server = Server {
         listen: fields.or("listen", Value::address, loopback(7700)),
@@ -60,6 +64,9 @@ fn server(value: Value<'_>) -> Option<Server> {
         repositories: fields.or("repositories", repositories, Vec::new()),
         retention: fields.or("retention", retention, RETENTION),
         notify: fields.or("notify", notify, Notify::default()),
+        secrets: fields.or("secrets", instances::secrets, Default::default()),
+        users: fields.or("users", instances::users, Vec::new()),
+        docker: fields.maybe("docker", instances::docker),
     };
     let brings_one = ["tls", "certificates", "acme"];
     if server.traffic_tls.is_some() && brings_one.iter().all(|name| fields.value(name).is_none()) {
@@ -232,14 +239,20 @@ fn sms(value: Value<'_>) -> Option<Sms> {
     })
 }
 
+const SECRET_MEND: &str = "write {env: NAME} or {file: PATH}: configuration files hold no secrets";
+
 /// `{env: NAME}` or `{file: path}`.
 fn secret(value: Value<'_>) -> Option<Secret> {
-    const MEND: &str = "write {env: NAME} or {file: PATH}: configuration files hold no secrets";
     if !matches!(value.node.kind, Kind::Map(_)) {
-        return value.wrong("expected where the secret is", MEND);
+        return value.wrong("expected where the secret is", SECRET_MEND);
     }
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
     let fields = value.fields(&["env", "file"])?;
+    secret_of(&fields, node.place, &path, sink)
+}
+
+/// Where a secret is, by the fields `env` and `file`.
+pub(super) fn secret_of(fields: &Fields<'_>, place: Place, path: &str, sink: &Sink) -> Option<Secret> {
     match (
         fields.maybe("env", Value::text),
         fields.maybe("file", Value::text),
@@ -247,11 +260,11 @@ fn secret(value: Value<'_>) -> Option<Secret> {
         (Some(name), None) => Some(Secret::Env(name)),
         (None, Some(file)) => Some(Secret::File(file)),
         (Some(_), Some(_)) => {
-            sink.report(node.place, &path, "both env and file", "keep one of the two");
+            sink.report(place, path, "both env and file", "keep one of the two");
             None
         }
         (None, None) => {
-            sink.report(node.place, &path, "neither env nor file", MEND);
+            sink.report(place, path, "neither env nor file", SECRET_MEND);
             None
         }
     }

@@ -117,6 +117,7 @@ async fn watch(status: Rc<RefCell<EndpointStatus>>, probe: Probe, protocol: Prot
         let limit = Duration::from_millis(probe.timeout_ms);
         let asked = async {
             match protocol {
+                Protocol::Http1 | Protocol::Http2 if probe.connect_only => connect(address).await,
                 Protocol::Http1 => ask(address, &probe.path).await,
                 Protocol::Http2 => health_h2::ask(address, &probe.path).await,
                 Protocol::Grpc => health_h2::ask_grpc(address).await,
@@ -162,6 +163,14 @@ pub(super) fn now() -> Timestamp {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A connection is all that is asked.
+async fn connect(address: SocketAddr) -> Result<(u16, String), String> {
+    let connected = TcpStream::connect(address).await;
+    connected
+        .map(|_| (200, "it takes connections".to_owned()))
+        .map_err(|error| error.to_string())
 }
 
 /// One probe: status and the beginning of the body.

@@ -15,10 +15,9 @@ use trimtab_model::Timestamp;
 
 use super::record::{MARK, Recorded};
 use super::{OutputLine, OutputStream, StepEnd, StepError, StepOutcome, StepSpec};
-use crate::mask::Masker;
 use crate::splitter::LineSplitter;
-use crate::user;
 use crate::{LINE_BYTES_MAX, LINES_MAX};
+use trimtab_child::{Masker, user};
 
 /// Time between SIGTERM and SIGKILL for a step that is cancelled or takes too long.
 const KILL_GRACE: Duration = Duration::from_secs(2);

@@ -10,10 +10,12 @@ use tokio::process::{Child as Process, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::limits::LimitKeeper;
 use crate::folder::{MARK, SpecFile};
 use crate::log::{LineSplitter, LogWriter, now};
 use crate::process_table::{self, ProcessId, kill_leftovers};
-use crate::{Exit, LogStreamKind, command, user};
+use crate::{Exit, LogStreamKind, command};
+use trimtab_child::{Masker, user};
 
 /// Time that output may still come after the process has ended, from whoever holds its pipes.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -38,31 +40,30 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts the program; the reason for people when it can't be.
-    pub(super) fn start(file: &SpecFile, port: u16, mark: &str, log: &Log) -> Result<Child, String> {
+    /// Starts the program within its limits; the reason for people when it can't be.
+    pub(super) fn start(
+        file: &SpecFile,
+        port: u16,
+        mark: &str,
+        log: &Log,
+        limits: &LimitKeeper,
+    ) -> Result<Child, String> {
         let spec = &file.spec;
-        let variable = |name: &str| spec.env.get(name).cloned();
-        let search = variable("PATH").unwrap_or_else(|| file.search_path.clone());
+        let search = spec.search_path(&file.search_path);
         let (program, arguments) = spec.command.split_first().ok_or("the command is empty")?;
-        let program = command::find(program, &spec.dir, &search)
+        let folder = spec.working_folder();
+        let program = command::find(program, &folder, &search)
             .map_err(|unusable| format!("the program {program:?} cannot be run: {unusable}"))?;
         // The working folder is entered here, while this process may still go everywhere.
-        std::env::set_current_dir(&spec.dir)
-            .map_err(|error| format!("the folder {} cannot be entered: {error}", spec.dir.display()))?;
+        std::env::set_current_dir(&folder)
+            .map_err(|error| format!("the folder {} cannot be entered: {error}", folder.display()))?;
         let mut builder = std::process::Command::new("/proc/self/exe");
         builder
             .args(&file.shim_args)
-            .args(["stage", &std::process::id().to_string()]);
+            .args(["stage", &std::process::id().to_string(), &limits.stage_word()]);
         builder.arg(program).args(arguments);
-        builder
-            .env_clear()
-            .env("LANG", "C.UTF-8")
-            .env("HOME", &spec.dir)
-            .env("PATH", &search);
-        builder
-            .envs(&spec.env)
-            .env("PORT", port.to_string())
-            .env(MARK, mark);
+        spec.fill_environment(&mut builder, &file.search_path, port);
+        builder.env(MARK, mark);
         builder
             .process_group(0)
             .stdin(Stdio::null())
@@ -73,19 +74,24 @@ impl Child {
             builder.uid(user.uid).gid(user.gid);
         }
         let mut process = Command::from(builder)
+            .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("the process cannot be started: {error}"))?;
         let id = process
             .id()
             .and_then(ProcessId::of)
             .ok_or_else(|| "the process ended before it could be looked at".to_owned())?;
+        limits
+            .take_in(id.pid)
+            .map_err(|error| format!("its control group does not take it in: {error}"))?;
+        let masker = Arc::new(spec.masker());
         let (close, closing) = watch::channel(false);
         let mut capture = Vec::new();
         if let Some(pipe) = process.stdout.take() {
             capture.push(tokio::spawn(copy(
                 pipe,
                 LogStreamKind::Stdout,
-                log.clone(),
+                (log.clone(), masker.clone()),
                 closing.clone(),
             )));
         }
@@ -93,7 +99,7 @@ impl Child {
             capture.push(tokio::spawn(copy(
                 pipe,
                 LogStreamKind::Stderr,
-                log.clone(),
+                (log.clone(), masker),
                 closing,
             )));
         }
@@ -142,6 +148,7 @@ impl Child {
             code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             last_lines: with(&self.log, |log| log.recent()),
+            reason: None,
         }
     }
 }
@@ -150,7 +157,7 @@ impl Child {
 async fn copy(
     mut pipe: impl AsyncRead + Unpin,
     stream: LogStreamKind,
-    log: Log,
+    (log, masker): (Log, Arc<Masker>),
     mut closing: watch::Receiver<bool>,
 ) {
     let mut splitter = LineSplitter::default();
@@ -162,12 +169,21 @@ async fn copy(
         };
         let Ok(read @ 1..) = read else { break };
         with(&log, |log| {
-            splitter.feed(&chunk[..read], |line, cut| log.line(stream, line, cut));
+            splitter.feed(&chunk[..read], |line, cut| keep(log, &masker, stream, line, cut));
             log.flush();
         });
     }
     with(&log, |log| {
-        splitter.finish(|line, cut| log.line(stream, line, cut));
+        splitter.finish(|line, cut| keep(log, &masker, stream, line, cut));
         log.flush();
     });
+}
+
+/// Keeps a line without the instance's secrets; a line of an instance that has none is kept byte for byte.
+fn keep(log: &mut LogWriter, masker: &Masker, stream: LogStreamKind, line: &[u8], cut: u64) {
+    if masker.is_empty() {
+        log.line(stream, line, cut);
+    } else {
+        log.line(stream, masker.mask(line, cut > 0).as_bytes(), cut);
+    }
 }

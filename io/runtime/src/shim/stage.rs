@@ -7,15 +7,16 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use super::limits::Stage;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 /// Exit codes that shells give when a program is not found or cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
 
-/// `args`: the shim's process number, the program, its arguments.
+/// `args`: the shim's process number, the limits, the program, its arguments.
 pub(super) fn main(args: &[String]) -> ExitCode {
-    let [shim, program, arguments @ ..] = args else {
+    let [shim, limits, program, arguments @ ..] = args else {
         eprintln!("trimtab shim stage: needs a process number and a command");
         return ExitCode::FAILURE;
     };
@@ -31,6 +32,10 @@ pub(super) fn main(args: &[String]) -> ExitCode {
         .as_ref()
         != Some(shim)
     {
+        return ExitCode::from(NOT_RUN);
+    }
+    if let Err(reason) = Stage::parse(limits).enter() {
+        eprintln!("trimtab: failed to limit the process: {reason}");
         return ExitCode::from(NOT_RUN);
     }
     let error = Command::new(program).args(arguments).exec();

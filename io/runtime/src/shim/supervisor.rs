@@ -8,12 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::{Child, Log, with};
+use super::limits::LimitKeeper;
+use super::liveness::Watch;
 use super::protocol::{Reply, Request};
 use super::server::{self, Command};
 use crate::folder::{Folder, SpecFile, unstarted};
 use crate::log::{LogWriter, now};
 use crate::process_table::ProcessId;
-use crate::{Exit, Instance, InstanceState, port};
+use crate::{Exit, Instance, InstanceState, Kind, port};
 
 /// Other ports tried in a row when the program fails to bind.
 const PORT_RETRIES_MAX: u32 = 5;
@@ -41,9 +43,13 @@ pub(super) async fn run(folder: Folder) -> Result<(), String> {
     instance.state = InstanceState::Starting;
     instance.last_exit = before.and_then(|before| before.last_exit);
     let commands = server::listen(&folder).map_err(|error| format!("listen on its socket: {error}"))?;
+    let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let limits = LimitKeeper::new(&file, &mark);
+    instance.limits = limits.note();
     let supervisor = Supervisor {
         log: Log::new(log.into()),
-        mark: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+        mark,
+        limits,
         folder,
         file,
         shim,
@@ -64,6 +70,7 @@ struct Supervisor {
     shim: ProcessId,
     child: Option<ProcessId>,
     mark: String,
+    limits: LimitKeeper,
     log: Log,
     instance: Instance,
     commands: mpsc::Receiver<Command>,
@@ -122,7 +129,7 @@ impl Supervisor {
         };
         self.port_wish = Some(port);
         self.instance.address = port::loopback(port);
-        match Child::start(&self.file, port, &self.mark, &self.log) {
+        match Child::start(&self.file, port, &self.mark, &self.log, &self.limits) {
             Err(reason) => self.cannot_start(reason),
             Ok(child) => {
                 self.started = Instant::now();
@@ -144,6 +151,8 @@ impl Supervisor {
     /// Watches a started program to its end.
     async fn watch(&mut self, mut child: Child, leave: &mut tokio::signal::unix::Signal) -> Next {
         let mut polls = 0;
+        let listens = self.file.spec.kind == Kind::Service;
+        let mut liveness = Watch::begin(&self.file, self.instance.address);
         loop {
             let starting = self.instance.state == InstanceState::Starting;
             let poll = match (starting, polls < LISTEN_POLLS_SHORT) {
@@ -157,6 +166,7 @@ impl Supervisor {
                     let exit = child.bury(status).await;
                     return self.after_end(pid, exit);
                 }
+                reason = liveness.dead() => return self.end_dead(child, reason).await,
                 Some(command) = self.commands.recv() => {
                     let Some(command) = self.admit(command) else { continue };
                     return self.terminate(child, Some(command)).await;
@@ -165,7 +175,7 @@ impl Supervisor {
                 () = sleep(poll) => {
                     polls += 1;
                     reap_adopted(child.id.pid);
-                    if starting && port::is_listening(child.id.pid, self.instance.address.port()) {
+                    if starting && (!listens || port::is_listening(child.id.pid, self.instance.address.port())) {
                         self.enter(InstanceState::Running, Some(child.id.clone()));
                     } else if !starting {
                         // Keep the counts of lost and cut lines fresh.
@@ -176,10 +186,31 @@ impl Supervisor {
         }
     }
 
+    /// Ends a program that doesn't answer any more; it counts as one that ended by itself.
+    async fn end_dead(&mut self, mut child: Child, reason: String) -> Next {
+        self.say(&format!("ending process {}: {reason}", child.id.pid));
+        child.signal(Signal::TERM);
+        let grace = self.file.spec.stop_grace;
+        let status = match tokio::time::timeout(grace, child.ended()).await {
+            Ok(status) => status,
+            Err(_) => {
+                child.signal(Signal::KILL);
+                child.ended().await
+            }
+        };
+        let pid = child.id.pid;
+        let mut exit = child.bury(status).await;
+        exit.reason = Some(reason);
+        self.after_end(pid, exit)
+    }
+
     /// What follows when the program ended by itself.
-    fn after_end(&mut self, pid: u32, exit: Exit) -> Next {
+    fn after_end(&mut self, pid: u32, mut exit: Exit) -> Next {
         let ran = self.started.elapsed();
-        let listened = self.instance.state == InstanceState::Running;
+        exit.reason = self.limits.reason().or(exit.reason);
+        let kind = self.file.spec.kind;
+        // Only a program that should listen can have failed to.
+        let listened = self.instance.state == InstanceState::Running || kind != Kind::Service;
         let port = self.instance.address.port();
         self.say(&format!(
             "process {pid} ended with {exit} after {:.1} s",
@@ -193,6 +224,9 @@ impl Supervisor {
                 "port {port} is taken by another process: trying another"
             ));
             return Next::Start;
+        }
+        if kind == Kind::Once {
+            return Next::GiveUp;
         }
         let backoff = &self.file.spec.backoff;
         if ran >= backoff.steady_after {

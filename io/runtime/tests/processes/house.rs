@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, ServiceName};
 use trimtab_runtime::{
-    BackOff, HealthCheck, Instance, InstanceSpec, InstanceState, LogLimits, ProcessRuntime, Runtime,
-    ShimProgram, probe,
+    BackOff, HealthCheck, Instance, InstanceSpec, InstanceState, Kind, Limits, LogLimits, ProcessRuntime,
+    Runtime, ShimProgram, probe,
 };
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runtime-test-program");
@@ -52,6 +52,7 @@ impl House {
             dir: self.dir.path().join("work"),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             env: BTreeMap::new(),
+            secrets: Vec::new(),
             user: None,
             stop_grace: Duration::from_secs(5),
             health: HealthCheck {
@@ -63,6 +64,11 @@ impl House {
                 ..BackOff::default()
             },
             logs: LogLimits::default(),
+            kind: Kind::Service,
+            limits: Limits::default(),
+            directory: None,
+            liveness: None,
+            image: None,
         }
     }
 
@@ -116,15 +122,13 @@ impl House {
         probe(instance.address, &check).await.body
     }
 
+    pub(crate) fn shim_state(&self) -> serde_json::Value {
+        let folder = self.dir.path().join("instances").join(self.id.as_str());
+        serde_json::from_slice(&std::fs::read(folder.join("state.json")).unwrap()).unwrap()
+    }
+
     pub(crate) fn shim_pid(&self) -> u32 {
-        let path = self
-            .dir
-            .path()
-            .join("instances")
-            .join(self.id.as_str())
-            .join("state.json");
-        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        u32::try_from(state["shim"]["pid"].as_u64().unwrap()).unwrap()
+        u32::try_from(self.shim_state()["shim"]["pid"].as_u64().unwrap()).unwrap()
     }
 }
 

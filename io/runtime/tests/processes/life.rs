@@ -26,7 +26,7 @@ async fn an_instance_starts_serves_and_stops() {
         (healthy.pid, healthy.state),
         (started.pid, InstanceState::Running)
     );
-    assert!(check_health(healthy.address, &health).await.healthy);
+    assert!(check_health(&house.runtime, &house.id, &health).await.healthy);
 
     // Its environment is what the spec says and nothing of ours.
     let environment = house.get(&healthy, "/env").await;

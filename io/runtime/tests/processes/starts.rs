@@ -106,7 +106,7 @@ async fn never_healthy_shows_the_last_probe_and_lines() {
     for wanted in ["503", "database is away", "connection-refused", "/health"] {
         assert!(text.contains(wanted), "{text}");
     }
-    let report = check_health(instance.address, &health).await;
+    let report = check_health(&house.runtime, &house.id, &health).await;
     assert_eq!(
         (report.healthy, report.probes, report.last.status),
         (false, 3, Some(503))

@@ -1,18 +1,20 @@
-//! The user a step runs as.
+//! The user that a step or an instance runs as.
 
 use std::fs;
-use std::os::unix::fs::lchown;
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 
 /// A user by numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
 }
 
 /// Reads `name`, `uid` or `uid:gid`; the reason for people when it can't be.
-pub(crate) fn resolve(text: &str) -> Result<User, String> {
+pub fn resolve(text: &str) -> Result<User, String> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = find(&passwd, text).ok_or_else(|| {
         format!("there is no user {text:?} on this machine; create it, or name another or uid:gid")
@@ -46,11 +48,31 @@ fn find(passwd: &str, text: &str) -> Option<User> {
     })
 }
 
-/// Files given to a user at most, so that a folder of millions cannot hang a step.
+/// Why `user` cannot come to `dir`: a folder above that others may not enter.
+pub fn barred(user: User, dir: &Path) -> Option<String> {
+    dir.ancestors().skip(1).find_map(|folder| {
+        let meta = fs::metadata(folder).ok()?;
+        let bits = match () {
+            () if user.uid == 0 => return None,
+            () if meta.uid() == user.uid => meta.mode() >> 6,
+            () if meta.gid() == user.gid => meta.mode() >> 3,
+            () => meta.mode(),
+        };
+        (bits & 1 == 0).then(|| {
+            format!(
+                "uid {} may not enter {}; run `chmod o+x` on it or move the data folder",
+                user.uid,
+                folder.display()
+            )
+        })
+    })
+}
+
+/// Files given to a user at most, so that a folder of millions cannot hang a start.
 const FILES_MAX: usize = 200_000;
 
 /// Gives `dir` and all within to `user`; links are given themselves, not followed.
-pub(crate) fn give(dir: &Path, user: User) -> std::io::Result<()> {
+pub fn give(dir: &Path, user: User) -> std::io::Result<()> {
     let mut folders = vec![dir.to_owned()];
     let mut files = 0;
     lchown(dir, Some(user.uid), Some(user.gid))?;

@@ -10,13 +10,14 @@ const PATTERN_BYTES_MIN: usize = 4;
 
 /// Finds secrets in plain, base64 (either alphabet, at any alignment within a longer text), URL and hex encoding.
 #[derive(Debug, Default)]
-pub(crate) struct Masker {
+pub struct Masker {
     /// Longest first, so that no pattern spoils a longer one.
     patterns: Vec<String>,
 }
 
 impl Masker {
-    pub(crate) fn new(secrets: &[String]) -> Self {
+    /// A masker of these secrets.
+    pub fn new(secrets: &[String]) -> Self {
         let mut patterns = Vec::new();
         // Output is masked line by line: so is a secret of several lines.
         for secret in secrets
@@ -43,8 +44,13 @@ impl Masker {
         Masker { patterns }
     }
 
+    /// Whether there is nothing to mask.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// The line as text without secrets. Of a line that was cut, an end that could be half a secret is cut too.
-    pub(crate) fn mask(&self, line: &[u8], is_cut: bool) -> String {
+    pub fn mask(&self, line: &[u8], is_cut: bool) -> String {
         let longest = self.patterns.first().map_or(0, String::len);
         let line = if is_cut {
             &line[..line.len().saturating_sub(longest)]

@@ -1,0 +1,131 @@
+//! What `trimtab-server.yaml` grants to instances. Nothing that it does not name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use trimtab_model::ServiceName;
+use trimtab_project::{Run, Secret, ServiceSecret};
+
+/// Longest secret, so that one fits into an environment.
+const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Secrets and users that instances may have.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// By name.
+    pub secrets: BTreeMap<String, ServiceSecret>,
+    /// Users that may be asked for.
+    pub users: Vec<String>,
+    /// The socket of the engine that runs images; none: images are refused.
+    pub docker: Option<PathBuf>,
+}
+
+impl Grants {
+    /// Values of the variables that name a secret; read anew at each start, so that a new secret is taken up by a
+    /// restart. The reason for people when one is not to be had.
+    pub(crate) fn secrets(
+        &self,
+        service: &ServiceName,
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let value = |(variable, name): (&String, &String)| {
+            let granted = self
+                .secrets
+                .get(name)
+                .filter(|secret| secret.services.contains(service));
+            let Some(secret) = granted else {
+                // Whether another service has it is nobody's business.
+                return Err(format!(
+                    "run.env.{variable}: the server has no secret {name} for {service}; add it to `secrets` in trimtab-server.yaml"
+                ));
+            };
+            let text = read(&secret.place())
+                .map_err(|reason| format!("run.env.{variable}: the secret {name} {reason}"))?;
+            Ok((variable.clone(), text))
+        };
+        wanted.iter().map(value).collect()
+    }
+
+    /// The user that a run asks for, if it may have it.
+    pub(crate) fn user(&self, run: &Run) -> Result<Option<String>, String> {
+        match &run.user {
+            Some(user) if !self.users.contains(user) => Err(format!(
+                "run.user: the server does not let instances run as {user}; add it to `users` in trimtab-server.yaml"
+            )),
+            user => Ok(user.clone()),
+        }
+    }
+}
+
+fn read(place: &Secret) -> Result<String, String> {
+    let text = match place {
+        Secret::Env(name) => {
+            std::env::var(name).map_err(|_| format!("is not set: {name} in the server's environment"))?
+        }
+        Secret::File(path) => {
+            std::fs::read_to_string(path).map_err(|error| format!("cannot be read from {path}: {error}"))?
+        }
+    };
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() || text.len() > SECRET_BYTES_MAX || text.contains('\0') {
+        return Err(format!("is empty, over {SECRET_BYTES_MAX} bytes, or holds NUL"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn an_instance_gets_what_the_server_grants_its_service_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("db");
+        std::fs::write(&file, "hunter22\n").unwrap();
+        let yaml = format!(
+            "secrets:\n  DB: {{file: {file:?}, services: [blocks]}}\n  GONE: {{file: /nowhere/x, services: [blocks]}}\nusers: [web]\n"
+        );
+        let server = trimtab_project::parse_server("trimtab-server.yaml", &yaml).unwrap();
+        let grants = Grants {
+            secrets: server.secrets,
+            users: server.users,
+            docker: None,
+        };
+        let blocks = ServiceName::new("blocks").unwrap();
+        let wanted = |name: &str| BTreeMap::from([("KEY".to_owned(), name.to_owned())]);
+        assert_eq!(grants.secrets(&blocks, &wanted("DB")).unwrap()["KEY"], "hunter22");
+        let other = ServiceName::new("other").unwrap();
+        let refused = grants.secrets(&other, &wanted("DB")).unwrap_err();
+        assert!(refused.contains("no secret DB for other") && !refused.contains("hunter22"));
+        assert!(
+            grants
+                .secrets(&blocks, &wanted("NONE"))
+                .unwrap_err()
+                .contains("add it to `secrets`")
+        );
+        assert!(
+            grants
+                .secrets(&blocks, &wanted("GONE"))
+                .unwrap_err()
+                .contains("cannot be read")
+        );
+
+        let user = |user: &str| {
+            let text = format!(
+                "service: blocks\npipeline: {{artifact: {{paths: [x]}}}}\nrun: {{command: ./x, user: {user}}}\n"
+            );
+            let project = trimtab_project::parse("trimtab.yaml", &text).unwrap();
+            grants.user(&project.run)
+        };
+        assert_eq!(user("web").unwrap().as_deref(), Some("web"));
+        assert!(
+            user("root")
+                .unwrap_err()
+                .contains("does not let instances run as root")
+        );
+        assert!(user("'0'").is_err());
+    }
+}
