@@ -169,7 +169,7 @@ impl AppBackend {
                 format!("{id} is deployed"),
                 "there is nothing to be tried again",
             )),
-            Some(End::RolledBack { .. } | End::Failed { .. }) => {
+            Some(End::FlagDisabled { .. } | End::RolledBack { .. } | End::Failed { .. }) => {
                 let plan = &rollout.plan;
                 let (place, release) = (&plan.environment, &plan.candidate);
                 let started = start_rollout::start(&self.world, place, release, None, &by, false).await;

@@ -130,13 +130,14 @@ fn stage(name: &str, state: StageState, from: Option<Timestamp>, to: Option<Time
 }
 
 /// Phases of the way back.
-const BACK: [&str; 6] = [
+const BACK: [&str; 7] = [
     "start the previous release",
     "take traffic off",
     "off traffic",
     "drain the candidate",
     "quarantine",
     "stop the candidate",
+    "disable the flag as well",
 ];
 
 /// The forward phases of a plan in their order.
@@ -147,7 +148,11 @@ fn planned(plan: &Plan) -> Vec<String> {
     }
     let steps = plan.strategy.steps(plan.baseline.is_some());
     for (step, traffic) in steps.iter().enumerate() {
-        all.extend(name(plan, &Phase::Shifting { step }));
+        let moves = match traffic.flag {
+            Some(_) => Phase::Raising { step },
+            None => Phase::Shifting { step },
+        };
+        all.extend(name(plan, &moves));
         all.extend(name(plan, &Phase::Checking { step }));
         if traffic.watch_ms > 0 {
             all.extend(name(plan, &Phase::Watching { step }));
@@ -173,9 +178,10 @@ fn planned(plan: &Plan) -> Vec<String> {
 fn name(plan: &Plan, phase: &Phase) -> Option<String> {
     let share = |step: usize| {
         let steps = plan.strategy.steps(plan.baseline.is_some());
-        steps
-            .get(step)
-            .map_or_else(String::new, |step| format!(" {} %", step.weight.percent()))
+        steps.get(step).map_or_else(String::new, |step| match step.flag {
+            Some(share) => format!(" {} % of users", share.percent()),
+            None => format!(" {} %", step.weight.percent()),
+        })
     };
     let words = match phase {
         Phase::Hooking { hook } => hook.to_string(),
@@ -189,6 +195,9 @@ fn name(plan: &Plan, phase: &Phase) -> Option<String> {
         Phase::Holding { step, .. } => format!("hold at{}", share(*step)),
         Phase::Testing => "test off traffic".to_owned(),
         Phase::Shifting { step } => format!("switch{}", share(*step)),
+        Phase::Raising { step } => format!("flag on for{}", share(*step)),
+        Phase::Disabling => "disable the flag".to_owned(),
+        Phase::Lowering => BACK[6].to_owned(),
         Phase::Checking { step } => format!("health at{}", share(*step)),
         Phase::Watching { step } => format!("watch{}", share(*step)),
         Phase::Asking { .. } => "a person is asked".to_owned(),

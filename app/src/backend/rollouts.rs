@@ -62,6 +62,7 @@ impl AppBackend {
                 Strategy::BlueGreen(_) => api::Strategy::BlueGreen,
                 Strategy::Canary(_) => api::Strategy::Canary,
                 Strategy::Rolling(_) => api::Strategy::Rolling,
+                Strategy::Flag(_) => api::Strategy::FeatureFlag,
             },
             baseline: plan.baseline.as_ref().map(ToString::to_string),
             candidate: plan.candidate.to_string(),
@@ -189,6 +190,8 @@ fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
         Phase::Protected => RolloutState::Protected,
         Phase::Announcing { end } | Phase::Ended { end } => match end {
             End::Deployed => RolloutState::Deployed,
+            // What the rollout was for did not come about.
+            End::FlagDisabled { .. } => RolloutState::RolledBack,
             End::RolledBack { .. } => RolloutState::RolledBack,
             End::Failed { .. } => RolloutState::Failed,
         },

@@ -18,9 +18,9 @@ mod tests;
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
     Absences, Absent, Actions, Application, Approval, Artifact, Ask, BusinessMetric, Command, Direction,
-    Ejection, Freeze, Health, Hooks, Inconclusive, Limits, Liveness, MetricSettings, Metrics, Network,
-    Objectives, Overlap, Pipeline, Portion, Production, Project, Protocol, RateLimit, Regressed, Rolling,
-    Route, Run, RunKind, Schedule, Staging, Step, StrategyName, Tester, Tolerance, VerdictMetric,
+    Ejection, FlagRollout, Freeze, Health, Hooks, Inconclusive, Limits, Liveness, MetricSettings, Metrics,
+    Network, Objectives, Overlap, Pipeline, Portion, Production, Project, Protocol, RateLimit, Regressed,
+    Rolling, Route, Run, RunKind, Schedule, Staging, Step, StrategyName, Tester, Tolerance, VerdictMetric,
     VerdictSettings, Weekday, json_schema, parse,
 };
 pub use server::{

@@ -1,5 +1,6 @@
 //! `trimtab.yaml`: how a service is built, tested, run and shipped.
 
+mod flag;
 mod freeze;
 mod production;
 mod reading;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use trimtab_model::{Role, ServiceName};
 
+pub use flag::FlagRollout;
 pub use freeze::{Freeze, Weekday};
 pub use reading::parse;
 pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
@@ -127,6 +129,8 @@ pub struct Production {
     pub steps: Vec<Step>,
     /// How a rolling update replaces instances.
     pub rolling: Rolling,
+    /// The flag that the release is rolled out behind.
+    pub flag: Option<FlagRollout>,
     /// Jobs on the way.
     pub hooks: Hooks,
     /// When no traffic goes forward; at most 50.
@@ -155,6 +159,8 @@ pub enum StrategyName {
     Canary,
     /// Instances replaced batch by batch.
     Rolling,
+    /// Deployed with a flag off, which then goes on for more and more users.
+    Flag,
 }
 
 /// One step of a canary; a share alone is a step with that weight.

@@ -38,6 +38,7 @@ production:
     - 5%
     - {weight: 25%, watch: 5m, requests_min: 100, on_inconclusive: ask, job: ./check.sh, approval: true, pause: 10m}
   rolling: {surge_max: 25%, unavailable_max: 0, ready_min: 5s, progress: 10m, on_inconclusive: pass}
+  flag: {key: new-search, on: "on", off: "off", by: tenant, steps: [10%, 50%]}
   hooks: {before: ./announce.sh, expand: ./migrate.sh up, contract: ./migrate.sh tidy, after: ./warm.sh}
   freezes:
     - {from: 2026-12-24, until: 2027-01-02T08:00Z}
@@ -318,7 +319,7 @@ fn strategies_say_what_is_wrong_with_their_settings() {
     let with = |text: &str| problems(&format!("{head}{text}"));
     let text = "  strategy: canari\n  steps: [5%, {weight: 3%}]\n";
     assert_snapshot!(with(text), @r#"
-    trimtab.yaml:5:13: production.strategy: "canari" is not known; did you mean "canary"? (one of: blue-green, canary, rolling)
+    trimtab.yaml:5:13: production.strategy: "canari" is not known; did you mean "canary"? (one of: blue-green, canary, rolling, flag)
     trimtab.yaml:6:10: production.steps[1].weight: 3% is not more than the step before has; let the weights grow from step to step, for example 5%, 25%, 50%
     "#);
     let text =
@@ -328,6 +329,14 @@ fn strategies_say_what_is_wrong_with_their_settings() {
     trimtab.yaml:5:33: production.steps[1].weight: 10 has no unit; write 10%
     trimtab.yaml:5:37: production.steps[1].approvals: unknown field; did you mean "approval"?
     trimtab.yaml:5:94: production.steps[2].requests_min: nothing is counted in a step without a watch; give the step a watch, for example 'watch: 5m'
+    "#);
+    let text = "  strategy: flag\n";
+    assert_snapshot!(with(text), @"trimtab.yaml:5:13: production.strategy: the strategy 'flag' needs the flag that it rolls out; write 'flag: {key: new-search}'");
+    let text = "  strategy: flag\n  flag: {ky: search, on: 'yes', off: 'yes', steps: [50%, 10%]}\n";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:5:13: production.strategy: the strategy 'flag' needs the flag that it rolls out; write 'flag: {key: new-search}'
+    trimtab.yaml:6:9: production.flag.key: missing; add the flag's key: 'key: new-search'
+    trimtab.yaml:6:10: production.flag.ky: unknown field; did you mean "by"?
     "#);
     let text = "  rolling: {surge_max: 0, unavailable_max: 0%}\n  hooks: {befor: ./a}\n";
     assert_snapshot!(with(text), @r#"

@@ -26,6 +26,7 @@ pub(crate) fn said(plan: &Plan, state: &State, event: &Event) -> Said {
         | Event::HookRan { outcome, .. }
         | Event::Tested { outcome, .. }
         | Event::Shifted { outcome, .. }
+        | Event::FlagSet { outcome, .. }
         | Event::HealthChecked { outcome, .. }
         | Event::Stopped { outcome, .. }
         | Event::Quarantined { outcome, .. }
@@ -55,6 +56,7 @@ pub(crate) fn said(plan: &Plan, state: &State, event: &Event) -> Said {
         | Event::Retried { .. }
         | Event::Tested { .. }
         | Event::Shifted { .. }
+        | Event::FlagSet { .. }
         | Event::HealthChecked { .. }
         | Event::Stopped { .. }
         | Event::Quarantined { .. }

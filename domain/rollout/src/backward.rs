@@ -6,12 +6,16 @@ use trimtab_model::{Actor, IncidentId, Timestamp, Weight};
 use crate::{
     Cause, End, Phase, Plan, Protection, State, Traffic, Way,
     answer::Said,
+    flag,
     machine::{STUCK_ATTEMPTS, again, again_later, announce, enter},
     replace,
 };
 
 /// Settles that the candidate goes back, and begins.
 pub(crate) fn roll_back(plan: &Plan, state: State, cause: Cause, at: Timestamp) -> State {
+    if flag::is_blamed(&state, &cause) {
+        return flag::disable(state, &cause, at);
+    }
     let condemned = State {
         cause: Some(cause),
         protection: None,
@@ -52,6 +56,9 @@ pub(crate) fn withdraw(plan: &Plan, state: State, at: Timestamp) -> State {
 }
 
 fn withdrawn(plan: &Plan, state: State, at: Timestamp) -> State {
+    if flag::is_raised(&state) {
+        return flag::lower(state, at);
+    }
     // Half a baseline carried everyone so far; it is made whole before anything else.
     if replace::is_short(plan, &state) {
         return enter(state, Phase::Restoring, at);
@@ -109,13 +116,14 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
             };
             withdrawn(plan, off, at)
         }
+        (Phase::Lowering, Said::Done) => withdrawn(plan, flag::acknowledged(state), at),
         (Phase::DrainingCandidate, Said::Done) => drained(state, at),
         (Phase::Quarantining, Said::Done) => enter(state, Phase::Stopping, at),
         (Phase::Stopping, Said::Failed(_)) if state.attempt < STUCK_ATTEMPTS => again_later(state, at),
         // Off traffic either way; instances left over are the runtime's to report.
         (Phase::Stopping, Said::Done | Said::Failed(_)) => stopped(state, at),
         // What must happen is tried until it does.
-        (Phase::Restoring | Phase::Withdrawing | Phase::Quarantining, Said::Failed(_)) => {
+        (Phase::Restoring | Phase::Withdrawing | Phase::Lowering | Phase::Quarantining, Said::Failed(_)) => {
             again_later(state, at)
         }
         // Nothing else has work that could be answered.
@@ -126,7 +134,7 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
 /// A phase of the way back outlasted its limit. What must happen is tried until it does.
 fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
     match phase {
-        Phase::Restoring | Phase::Withdrawing | Phase::Quarantining => again(state, at),
+        Phase::Restoring | Phase::Withdrawing | Phase::Lowering | Phase::Quarantining => again(state, at),
         Phase::Protected => {
             let cause = match &state.protection {
                 Some(protection) => match &protection.incident {
@@ -163,6 +171,7 @@ fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
         | Phase::Retiring { .. }
         | Phase::Growing { .. }
         | Phase::Shifting { .. }
+        | Phase::Raising { .. }
         | Phase::Checking { .. }
         | Phase::DrainingPart { .. }
         | Phase::StoppingPart { .. }
@@ -171,6 +180,7 @@ fn outlasted(plan: &Plan, state: State, phase: Phase, at: Timestamp) -> State {
         | Phase::Approving { .. }
         | Phase::Holding { .. }
         | Phase::Finishing
+        | Phase::Disabling
         | Phase::DrainingBaseline
         | Phase::Lingering
         | Phase::Decommissioning
@@ -207,6 +217,7 @@ fn go_anew(plan: &Plan, state: State, at: Timestamp) -> State {
         protection: None,
         cleared: (state.cleared + u32::from(by_incident)).min(2),
         instances: replace::at_start(plan),
+        flag: None,
         reported: None,
         accepted: false,
         unproven: None,

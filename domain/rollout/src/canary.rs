@@ -48,6 +48,7 @@ impl Canary {
             .iter()
             .map(|step| TrafficStep {
                 weight: step.weight,
+                flag: None,
                 watch_ms: step.watch_ms,
                 gate: step.gate,
                 requests_min: step.requests_min,

@@ -34,6 +34,9 @@ pub enum Effect {
         instances: Option<Instances>,
         generation: Generation,
     },
+    /// Have the rollout's flag on for this share of users; zero disables it. Discharged by
+    /// [`Event::FlagSet`].
+    SetFlag { share: Weight, generation: Generation },
     /// Probe the candidate's instances. Discharged by [`Event::HealthChecked`].
     CheckHealth {
         release: ReleaseId,
@@ -44,12 +47,15 @@ pub enum Effect {
     /// on with the evidence gathered. Discharged by [`Event::Observed`].
     ///
     /// A verdict is not healthy before the candidate has answered `requests_min` requests at `weight`.
+    /// With `flag` the users who have the flag on are judged instead, at that share of all.
     Observe {
         generation: Generation,
         round: u32,
         until: Timestamp,
         weight: Weight,
         requests_min: u64,
+        #[serde(default)]
+        flag: bool,
     },
     /// Ask people to go on or to roll back. Discharged by [`Event::Approved`], [`Event::Promoted`],
     /// [`Event::Aborted`], [`Event::RolledBack`], a healthy [`Event::Observed`] or the deadline.
@@ -97,6 +103,7 @@ impl Effect {
             | Effect::StartInstances { generation, .. }
             | Effect::Test { generation, .. }
             | Effect::ShiftTraffic { generation, .. }
+            | Effect::SetFlag { generation, .. }
             | Effect::CheckHealth { generation, .. }
             | Effect::Observe { generation, .. }
             | Effect::AskPerson { generation, .. }
@@ -125,6 +132,7 @@ impl Effect {
             (F::RunHook { hook: asked, .. }, E::HookRan { hook, .. }) => asked == hook,
             (F::Test { .. }, E::Tested { .. })
             | (F::ShiftTraffic { .. }, E::Shifted { .. })
+            | (F::SetFlag { .. }, E::FlagSet { .. })
             | (F::CheckHealth { .. }, E::HealthChecked { .. })
             | (F::Quarantine { .. }, E::Quarantined { .. }) => true,
             (F::Observe { round: asked, .. }, E::Observed { round, .. }) => asked == round,
@@ -169,4 +177,6 @@ pub enum Notice {
     RolledBack,
     /// The candidate never had traffic (B.BG6).
     Failed,
+    /// The flag was disabled; the candidate serves without it (B.F5).
+    FlagDisabled,
 }

@@ -53,6 +53,12 @@ pub enum Event {
         generation: Generation,
         outcome: Outcome,
     },
+    /// The flag is on for the share asked for, or it is not known that it is.
+    FlagSet {
+        at: Timestamp,
+        generation: Generation,
+        outcome: Outcome,
+    },
     /// The health check of the candidate ended.
     HealthChecked {
         at: Timestamp,
@@ -162,6 +168,7 @@ impl Event {
             | Event::Retried { at, .. }
             | Event::Tested { at, .. }
             | Event::Shifted { at, .. }
+            | Event::FlagSet { at, .. }
             | Event::HealthChecked { at, .. }
             | Event::Observed { at, .. }
             | Event::Drained { at, .. }
@@ -188,6 +195,7 @@ impl Event {
             | Event::HookRan { generation, .. }
             | Event::Tested { generation, .. }
             | Event::Shifted { generation, .. }
+            | Event::FlagSet { generation, .. }
             | Event::HealthChecked { generation, .. }
             | Event::Observed { generation, .. }
             | Event::Drained { generation, .. }

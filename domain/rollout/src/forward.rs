@@ -3,9 +3,9 @@
 use trimtab_model::{Timestamp, Weight};
 
 use crate::{
-    Cause, End, Hook, Notice, Phase, Plan, State, Traffic,
+    Cause, Hook, Notice, Phase, Plan, State, Traffic,
     answer::Said,
-    backward, gates,
+    backward, flag, gates,
     machine::{STUCK_ATTEMPTS, again, again_later, announce, enter, millis, owe},
     replace, watch,
 };
@@ -20,6 +20,11 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
             let shifted = watch::begin(plan, acknowledged(state), step, at);
             advance(plan, shifted, at)
         }
+        (Phase::Raising { step }, Said::Done) => {
+            let raised = watch::begin(plan, flag::acknowledged(state), step, at);
+            advance(plan, raised, at)
+        }
+        (Phase::Disabling, Said::Done) => after_full(plan, flag::acknowledged(state), at),
         (Phase::Finishing | Phase::Retiring { .. }, Said::Done) => advance(plan, acknowledged(state), at),
         (_, Said::Done) => advance(plan, state, at),
         (phase, Said::Failed(reason)) => failed(plan, state, &phase, reason, at),
@@ -28,6 +33,8 @@ pub(crate) fn apply(plan: &Plan, state: State, said: Said, at: Timestamp) -> Sta
 
 fn failed(plan: &Plan, state: State, phase: &Phase, reason: String, at: Timestamp) -> State {
     let cause = match phase {
+        // What must happen is tried until it does.
+        Phase::Disabling => return again_later(state, at),
         Phase::Finishing | Phase::Decommissioning | Phase::StoppingPart { .. }
             if state.attempt < STUCK_ATTEMPTS =>
         {
@@ -82,7 +89,9 @@ fn outlasted(plan: &Plan, state: State, phase: &Phase, at: Timestamp) -> State {
         | Phase::Testing
         | Phase::Retiring { .. }
         | Phase::Growing { .. }
+        | Phase::Raising { .. }
         | Phase::Shifting { .. } => backward::roll_back(plan, state, Cause::TimedOut { reason }, at),
+        Phase::Disabling => again(state, at),
         Phase::Checking { .. } => {
             let reason = "the health check did not answer".to_owned();
             backward::roll_back(plan, state, Cause::Unhealthy { reason }, at)
@@ -106,6 +115,7 @@ fn outlasted(plan: &Plan, state: State, phase: &Phase, at: Timestamp) -> State {
         | Phase::Decommissioning => advance(plan, state, at),
         Phase::Restoring
         | Phase::Withdrawing
+        | Phase::Lowering
         | Phase::Protected
         | Phase::DrainingCandidate
         | Phase::Quarantining
@@ -135,7 +145,8 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
         Phase::Frozen { step, .. } => gates::unfrozen(plan, state, step, at),
         Phase::Retiring { step } => enter(state, Phase::DrainingPart { step }, at),
         Phase::Growing { step } => replace::grown(plan, state, step, at),
-        Phase::Shifting { step } => enter(state, Phase::Checking { step }, at),
+        Phase::Shifting { step } | Phase::Raising { step } => enter(state, Phase::Checking { step }, at),
+        Phase::Disabling => after_full(plan, state, at),
         Phase::Checking { step } => replace::checked(plan, state, step, at),
         Phase::DrainingPart { step } => enter(state, Phase::StoppingPart { step }, at),
         Phase::StoppingPart { step } => replace::stopped(plan, state, step, at),
@@ -156,6 +167,7 @@ pub(crate) fn advance(plan: &Plan, state: State, at: Timestamp) -> State {
         Phase::Decommissioning => conclude(plan, state, at),
         Phase::Restoring
         | Phase::Withdrawing
+        | Phase::Lowering
         | Phase::Protected
         | Phase::DrainingCandidate
         | Phase::Quarantining
@@ -181,7 +193,7 @@ fn hooked(plan: &Plan, state: State, hook: Hook, at: Timestamp) -> State {
         Hook::Gate { step } => gates::gated(plan, state, step, at),
         Hook::Barrier { step } => gates::opened(plan, state, step, at),
         Hook::Contract if plan.hooks.after => enter(state, Phase::Hooking { hook: Hook::After }, at),
-        Hook::Contract | Hook::After => announce(state, End::Deployed, at),
+        Hook::Contract | Hook::After => announce_served(state, at),
     }
 }
 
@@ -197,8 +209,13 @@ fn conclude(plan: &Plan, state: State, at: Timestamp) -> State {
     } else if plan.hooks.after {
         enter(state, Phase::Hooking { hook: Hook::After }, at)
     } else {
-        announce(state, End::Deployed, at)
+        announce_served(state, at)
     }
+}
+
+fn announce_served(state: State, at: Timestamp) -> State {
+    let end = flag::served(&state);
+    announce(state, end, at)
 }
 
 pub(crate) fn shift(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
@@ -219,7 +236,7 @@ pub(crate) fn ask_for(state: State, weight: Weight) -> State {
 
 /// The last watch ended well: what is left of the traffic goes over, then the baseline goes.
 pub(crate) fn finish(plan: &Plan, state: State, at: Timestamp) -> State {
-    if state.traffic.weight == Weight::FULL && state.traffic.acknowledged {
+    if state.traffic.is_whole() {
         after_full(plan, state, at)
     } else {
         enter(ask_for(state, Weight::FULL), Phase::Finishing, at)

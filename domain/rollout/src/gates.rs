@@ -3,7 +3,7 @@
 use trimtab_model::{Actor, Timestamp};
 
 use crate::{
-    Hook, Notice, Phase, Plan, State, Verdict, forward,
+    Hook, Notice, Phase, Plan, State, Verdict, flag, forward,
     machine::{enter, millis, owe},
     replace, watch,
 };
@@ -73,9 +73,15 @@ pub(crate) fn unfrozen(plan: &Plan, state: State, step: usize, at: Timestamp) ->
     }
     let between = plan.limits.shift_ms + plan.limits.health_ms;
     let guarded = watch::guarded(state, at.plus(millis(between)));
-    match plan.traffic_step(step).replacement {
-        Some(replacement) => replace::begin(guarded, step, replacement, at),
-        None => forward::shift(plan, guarded, step, at),
+    let next = plan.traffic_step(step);
+    match (next.flag, next.replacement) {
+        // A question may have come between; the flag waits until everyone is on the candidate.
+        (Some(_), _) if !guarded.traffic.is_whole() => {
+            forward::shift(plan, guarded, step.saturating_sub(1), at)
+        }
+        (Some(share), _) => flag::raise(guarded, step, share, at),
+        (None, Some(replacement)) => replace::begin(guarded, step, replacement, at),
+        (None, None) => forward::shift(plan, guarded, step, at),
     }
 }
 
@@ -115,7 +121,7 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
     let next = if replaces || !promoted.exposed || plan.group.is_some() {
         next
     } else {
-        past_all
+        flag::promoted_to(plan, step).unwrap_or(past_all)
     };
     unfrozen(plan, promoted, next, at)
 }

@@ -315,6 +315,7 @@ impl crate::Strategy {
             crate::Strategy::BlueGreen(strategy) => Some(&mut strategy.on_regressed),
             crate::Strategy::Canary(strategy) => Some(&mut strategy.on_regressed),
             crate::Strategy::Rolling(strategy) => Some(&mut strategy.on_regressed),
+            crate::Strategy::Flag(strategy) => Some(&mut strategy.on_regressed),
             crate::Strategy::Direct(_) => None,
         };
         if let Some(choice) = choice

@@ -3,7 +3,7 @@
 use trimtab_model::Timestamp;
 
 use crate::{
-    Cause, Event, Notice, OnRegressed, Phase, Plan, Protection, State, Verdict, Way, backward, forward,
+    Cause, Event, Notice, OnRegressed, Phase, Plan, Protection, State, Verdict, Way, backward, flag, forward,
     gates,
     machine::{again, enter, millis, owe},
     state::Pause,
@@ -68,6 +68,7 @@ pub(crate) fn apply(plan: &Plan, state: State, event: Event) -> Result<State, Bo
         | Event::HookRan { .. }
         | Event::Tested { .. }
         | Event::Shifted { .. }
+        | Event::FlagSet { .. }
         | Event::HealthChecked { .. }
         | Event::Drained { .. }
         | Event::Stopped { .. }
@@ -92,7 +93,8 @@ fn regressed(
         return state;
     }
     // A candidate that a restart had cured and that regresses again is not worth a second restart.
-    let restart_is_worth_it = state.cleared == 0 && plan.previous().is_some();
+    let of_flag = state.watch.as_ref().is_some_and(|watch| watch.flag);
+    let restart_is_worth_it = state.cleared == 0 && plan.previous().is_some() && !of_flag;
     let on_regressed = on.unwrap_or(plan.strategy.manner().on_regressed);
     match on_regressed {
         OnRegressed::Protect if restart_is_worth_it => {
@@ -195,16 +197,19 @@ fn superseded(plan: &Plan, state: State, by: trimtab_model::RolloutId, at: Times
         // Past its verdict: it is over sooner than it could be turned round.
         Way::Landing | Way::Over => false,
     };
-    if undecided && forward && state.exposed && plan.previous().is_none() {
+    let cause = Cause::Superseded { by };
+    let alone = forward && state.exposed && plan.previous().is_none();
+    if undecided && alone && state.flag.is_none() {
         // Nothing else serves: users stay on it until the newer release has taken over.
         let last = State {
+            flag: flag::never_raised(plan, &cause),
             paused: None,
             ready: false,
             ..state
         };
         gates::unfrozen(plan, last, plan.steps().len(), at)
     } else if undecided {
-        backward::roll_back(plan, state, Cause::Superseded { by }, at)
+        backward::roll_back(plan, state, cause, at)
     } else {
         state
     }
@@ -214,7 +219,10 @@ fn pause(state: State, by: trimtab_model::Actor, at: Timestamp) -> State {
     let holds = match state.phase.way() {
         Way::Forward => true,
         // The last steps need no holding.
-        Way::Landing => !matches!(state.phase, Phase::Decommissioning | Phase::Hooking { .. }),
+        Way::Landing => !matches!(
+            state.phase,
+            Phase::Decommissioning | Phase::Disabling | Phase::Hooking { .. }
+        ),
         // Nothing holds a candidate on its way back.
         Way::Back | Way::Over => false,
     };
@@ -249,6 +257,7 @@ fn takes_back(event: &Event) -> bool {
         | Event::HookRan { .. }
         | Event::Tested { .. }
         | Event::Shifted { .. }
+        | Event::FlagSet { .. }
         | Event::HealthChecked { .. }
         | Event::Drained { .. }
         | Event::Stopped { .. }

@@ -4,7 +4,7 @@
 //! [`pending`] recomputes all that is owed, so that a crash loses nothing. The shell journals each
 //! event, folds it, and carries out what is pending; it cancels whatever no longer is.
 //!
-//! A strategy ([`blue_green`], [`canary`], [`rolling`], [`direct`]) only says in which traffic steps a
+//! A strategy ([`blue_green`], [`canary`], [`rolling`], [`flag`], [`direct`]) only says in which traffic steps a
 //! candidate goes forward, and what gates each.
 //! What takes it back (`guard`, `backward`) is shared by all of them: the weight to zero acknowledged,
 //! drained, quarantined, stopped, the team told.
@@ -17,6 +17,7 @@ mod cause;
 pub mod direct;
 mod effect;
 mod event;
+pub mod flag;
 mod forward;
 mod gates;
 pub mod group;

@@ -36,6 +36,7 @@ pub fn start(plan: &Plan) -> State {
             acknowledged: true,
         },
         exposed: false,
+        flag: None,
         baseline_warm: true,
         instances: replace::at_start(plan),
         irreversible: false,
@@ -118,6 +119,10 @@ pub(crate) fn work(plan: &Plan, state: &State) -> Option<Effect> {
                 generation,
             })
         }
+        Phase::Raising { .. } | Phase::Disabling | Phase::Lowering => Some(Effect::SetFlag {
+            share: state.flag.as_ref().map_or(Weight::ZERO, |flag| flag.share),
+            generation,
+        }),
         Phase::Checking { .. } => Some(Effect::CheckHealth {
             release: release(),
             generation,
@@ -212,7 +217,9 @@ fn deadline(plan: &Plan, state: &State) -> Timestamp {
     let ms = match &state.phase {
         Phase::Starting | Phase::Growing { .. } => match &plan.strategy {
             Strategy::Rolling(rolling) => rolling.progress_ms,
-            Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => limits.start_ms,
+            Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) | Strategy::Flag(_) => {
+                limits.start_ms
+            }
         },
         Phase::Restoring => limits.start_ms,
         Phase::Hooking {
@@ -220,9 +227,13 @@ fn deadline(plan: &Plan, state: &State) -> Timestamp {
         } => limits.barrier_ms,
         Phase::Hooking { .. } => limits.hook_ms,
         Phase::Testing => limits.test_ms,
-        Phase::Shifting { .. } | Phase::Retiring { .. } | Phase::Finishing | Phase::Withdrawing => {
-            limits.shift_ms
-        }
+        Phase::Shifting { .. }
+        | Phase::Retiring { .. }
+        | Phase::Raising { .. }
+        | Phase::Finishing
+        | Phase::Disabling
+        | Phase::Withdrawing
+        | Phase::Lowering => limits.shift_ms,
         Phase::Checking { .. } => limits.health_ms,
         Phase::Watching { .. } => return watch_deadline(plan, state),
         Phase::Frozen { until, .. } | Phase::Holding { until, .. } => return *until,
@@ -264,7 +275,11 @@ impl Plan {
     pub(crate) fn baseline_instances(&self) -> Option<u32> {
         match &self.strategy {
             Strategy::Rolling(rolling) if self.previous().is_some() => Some(rolling.baseline_instances),
-            Strategy::Rolling(_) | Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => None,
+            Strategy::Rolling(_)
+            | Strategy::Direct(_)
+            | Strategy::BlueGreen(_)
+            | Strategy::Canary(_)
+            | Strategy::Flag(_) => None,
         }
     }
 
@@ -323,6 +338,7 @@ pub(crate) fn announce(state: State, end: End, at: Timestamp) -> State {
         End::Deployed => Notice::Deployed,
         End::RolledBack { .. } => Notice::RolledBack,
         End::Failed { .. } => Notice::Failed,
+        End::FlagDisabled { .. } => Notice::FlagDisabled,
     };
     let mut next = enter(state, Phase::Announcing { end }, at);
     owe(&mut next, what);

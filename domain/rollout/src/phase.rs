@@ -27,6 +27,8 @@ pub enum Phase {
     Growing { step: usize },
     /// Forward: traffic goes over (A.P2, B.BG5, B.C1, B.C5, B.C8).
     Shifting { step: usize },
+    /// Forward: the flag goes on for the step's share of users (B.F2, B.F6, B.F7).
+    Raising { step: usize },
     /// Forward: the candidate's health is checked under traffic (A.P3, A.P4, B.R2, B.R3).
     Checking { step: usize },
     /// Forward: the last requests on the baseline's replaced instances end.
@@ -47,6 +49,8 @@ pub enum Phase {
     Holding { step: usize, until: Timestamp },
     /// Forward: what is left of the traffic goes over too.
     Finishing,
+    /// Forward: the flag goes off for everyone; the candidate stays (B.F5).
+    Disabling,
     /// Forward: the baseline's last requests end.
     DrainingBaseline,
     /// Forward: the baseline stays warm a little longer.
@@ -57,6 +61,8 @@ pub enum Phase {
     Restoring,
     /// Back: traffic leaves the candidate (A.P5, B.BG9, B.C4, B.R4).
     Withdrawing,
+    /// Back: the flag goes off as well, traffic being off the candidate.
+    Lowering,
     /// Off traffic, warm, until an incident condemns or clears the candidate.
     Protected,
     /// Back: the candidate's last requests end.
@@ -139,6 +145,7 @@ impl Phase {
             | Phase::Retiring { .. }
             | Phase::Growing { .. }
             | Phase::Shifting { .. }
+            | Phase::Raising { .. }
             | Phase::Checking { .. }
             | Phase::DrainingPart { .. }
             | Phase::StoppingPart { .. }
@@ -150,11 +157,14 @@ impl Phase {
                 Hook::Before | Hook::Expand | Hook::Gate { .. } | Hook::Barrier { .. } => Way::Forward,
                 Hook::Contract | Hook::After => Way::Landing,
             },
-            Phase::Finishing | Phase::DrainingBaseline | Phase::Lingering | Phase::Decommissioning => {
-                Way::Landing
-            }
+            Phase::Finishing
+            | Phase::Disabling
+            | Phase::DrainingBaseline
+            | Phase::Lingering
+            | Phase::Decommissioning => Way::Landing,
             Phase::Restoring
             | Phase::Withdrawing
+            | Phase::Lowering
             | Phase::Protected
             | Phase::DrainingCandidate
             | Phase::Quarantining
@@ -170,6 +180,7 @@ impl Phase {
             | Phase::Retiring { step }
             | Phase::Growing { step }
             | Phase::Shifting { step }
+            | Phase::Raising { step }
             | Phase::Checking { step }
             | Phase::DrainingPart { step }
             | Phase::StoppingPart { step }
@@ -188,11 +199,13 @@ impl Phase {
             | Phase::Starting
             | Phase::Testing
             | Phase::Finishing
+            | Phase::Disabling
             | Phase::DrainingBaseline
             | Phase::Lingering
             | Phase::Decommissioning
             | Phase::Restoring
             | Phase::Withdrawing
+            | Phase::Lowering
             | Phase::Protected
             | Phase::DrainingCandidate
             | Phase::Quarantining
@@ -214,6 +227,11 @@ impl Phase {
 pub enum End {
     /// The candidate serves.
     Deployed,
+    /// The candidate serves with its flag off: that was found bad, or not found good.
+    FlagDisabled {
+        /// Why.
+        reason: String,
+    },
     /// The candidate had traffic and was taken off.
     RolledBack {
         /// Why.
@@ -226,10 +244,21 @@ pub enum End {
     },
 }
 
+impl End {
+    /// True when the candidate serves.
+    pub fn serves(&self) -> bool {
+        match self {
+            End::Deployed | End::FlagDisabled { .. } => true,
+            End::RolledBack { .. } | End::Failed { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Deployed => f.write_str("deployed"),
+            End::FlagDisabled { reason } => write!(f, "flag disabled, release deployed: {reason}"),
             End::RolledBack { reason } => write!(f, "rolled back: {reason}"),
             End::Failed { reason } => write!(f, "failed: {reason}"),
         }

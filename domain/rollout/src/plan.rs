@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use trimtab_model::{Digest, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName, Timestamp, Weight};
 
 use crate::{
-    TrafficStep, blue_green::BlueGreen, canary::Canary, direct::Direct, group::Membership, rolling::Rolling,
+    TrafficStep, blue_green::BlueGreen, canary::Canary, direct::Direct, flag::Flag, group::Membership,
+    rolling::Rolling,
 };
 
 /// What a rollout sets out to do; fixed when it starts.
@@ -100,6 +101,8 @@ pub enum Strategy {
     Canary(Canary),
     /// Instances replaced batch by batch.
     Rolling(Rolling),
+    /// Deployed with a flag off, which then goes on for more and more users.
+    Flag(Flag),
 }
 
 /// How the strategies differ, beside their traffic steps.
@@ -125,13 +128,17 @@ impl Strategy {
             Strategy::BlueGreen(blue_green) => blue_green.steps(),
             Strategy::Canary(canary) => canary.steps(),
             Strategy::Rolling(rolling) => rolling.steps(),
+            Strategy::Flag(flag) => flag.steps(),
         };
         if has_baseline {
             return steps;
         }
         // Nor is there anything to compare with, or to return to: what serves well goes on serving.
-        let watch_ms = steps.iter().map(|step| step.watch_ms).max().unwrap_or(0);
-        vec![TrafficStep::plain(Weight::FULL, watch_ms, OnInconclusive::Pass)]
+        let (of_flag, of_release): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.flag.is_some());
+        let watch_ms = of_release.iter().map(|step| step.watch_ms).max().unwrap_or(0);
+        let mut steps = vec![TrafficStep::plain(Weight::FULL, watch_ms, OnInconclusive::Pass)];
+        steps.extend(of_flag);
+        steps
     }
 
     /// True when the candidate is tested off-traffic first (B.BG3).
@@ -173,6 +180,13 @@ impl Strategy {
                 decommission_after_ms: 0,
                 on_regressed: rolling.on_regressed,
                 extensions_max: 0,
+            },
+            Strategy::Flag(flag) => Manner {
+                tests: flag.test,
+                drain_ms: flag.drain_ms,
+                decommission_after_ms: flag.decommission_after_ms,
+                on_regressed: flag.on_regressed,
+                extensions_max: flag.extensions_max,
             },
         }
     }

@@ -40,6 +40,7 @@ impl Rolling {
                     baseline: batch.baseline,
                 }
                 .weight(),
+                flag: None,
                 watch_ms: self.ready_ms_min,
                 gate: Gate::default(),
                 requests_min: 0,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{Actor, Generation, IncidentId, Timestamp, Weight};
 
-use crate::{Cause, End, Hook, Instances, Notice, Phase, Verdict};
+use crate::{Cause, End, Hook, Instances, Notice, Phase, Verdict, flag::Raised};
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct State {
     pub exposed: bool,
     /// False once stopping the baseline was asked for.
     pub baseline_warm: bool,
+    /// The flag as last asked for; none before its first step.
+    #[serde(default)]
+    pub flag: Option<Raised>,
     /// How many instances of each release take traffic, when they are replaced; none is all.
     pub instances: Option<Instances>,
     /// True once a migration ran that the baseline cannot live with: nothing leads back from there.
@@ -73,6 +76,11 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// True when it is known that everything reaches the candidate.
+    pub fn is_whole(self) -> bool {
+        self.weight == Weight::FULL && self.acknowledged
+    }
+
     /// True when it is known that nothing reaches the candidate.
     pub fn is_off(self) -> bool {
         self.weight == Weight::ZERO && self.acknowledged
@@ -92,8 +100,12 @@ pub struct Watch {
     pub until: Timestamp,
     /// The candidate's share in its step.
     pub weight: Weight,
-    /// Requests that the candidate must have answered at that share to be called healthy.
+    /// Requests that the candidate must have answered at that share to be called healthy; in a step of
+    /// a flag, users who have it on.
     pub requests_min: u64,
+    /// True when users with the flag on are judged against users without.
+    #[serde(default)]
+    pub flag: bool,
     /// What the present window said, if it has.
     pub verdict: Option<Verdict>,
 }
@@ -151,7 +163,10 @@ impl State {
 
     /// One line for people.
     pub fn describe(&self) -> String {
-        let weight = self.traffic.weight;
+        let weight = match &self.flag {
+            Some(flag) if self.phase.step().is_some() => format!("{} of users with the flag", flag.share),
+            Some(_) | None => self.traffic.weight.to_string(),
+        };
         let what = match &self.phase {
             Phase::Hooking {
                 hook: Hook::Barrier { .. },
@@ -169,6 +184,8 @@ impl State {
             Phase::Holding { .. } => format!("holding at {weight}"),
             Phase::Testing => "testing the candidate off-traffic".to_owned(),
             Phase::Shifting { .. } => format!("shifting {weight} to the candidate"),
+            Phase::Raising { .. } => format!("putting {weight} on"),
+            Phase::Disabling | Phase::Lowering => "disabling the flag".to_owned(),
             Phase::Checking { .. } => format!("checking health at {weight}"),
             Phase::Watching { .. } => format!("watching at {weight}"),
             Phase::Asking { reason, .. } => format!("waiting for a person at {weight}: {reason}"),
@@ -188,7 +205,11 @@ impl State {
             Phase::Announcing { end } => return format!("{end}; telling the team"),
             Phase::Ended { end } => return end.to_string(),
         };
+        let disabled = self.flag.as_ref().and_then(|flag| flag.disabled.as_ref());
         let reason = match (&self.cause, &self.protection) {
+            (None, None) if disabled.is_some() => {
+                disabled.map_or_else(String::new, |why| format!(" ({why})"))
+            }
             (Some(cause), _) => format!(" ({cause})"),
             (None, Some(protection)) => format!(" ({})", protection.reason),
             (None, None) => String::new(),

@@ -10,6 +10,8 @@ use crate::OnInconclusive;
 pub struct TrafficStep {
     /// The candidate's share.
     pub weight: Weight,
+    /// The share of users who have the flag on, in a step of a flag.
+    pub flag: Option<Weight>,
     /// How long it is watched in milliseconds; 0 is not at all.
     pub watch_ms: u64,
     /// What must happen after the watch, before the next step.
@@ -27,6 +29,7 @@ impl TrafficStep {
     pub fn plain(weight: Weight, watch_ms: u64, on_inconclusive: OnInconclusive) -> Self {
         TrafficStep {
             weight,
+            flag: None,
             watch_ms,
             gate: Gate::default(),
             requests_min: 0,

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod flags;
 mod golden;
 mod search;
 mod settings;
@@ -11,6 +12,7 @@ use trimtab_model::{Actor, Digest, IncidentId, RolloutId, Timestamp, Weight};
 use crate::blue_green::BlueGreen;
 use crate::canary::{Canary, CanaryStep};
 use crate::direct::Direct;
+use crate::flag::{Flag, FlagStep};
 use crate::rolling::Rolling;
 use crate::*;
 
@@ -67,6 +69,39 @@ pub(crate) fn canary() -> Plan {
         }),
         ..blue_green()
     }
+}
+
+fn flag() -> Plan {
+    let step = |share: f64, watch_ms: u64| FlagStep {
+        share: percent(share),
+        watch_ms,
+        gate: Gate::default(),
+        users_min: 50,
+        on_inconclusive: OnInconclusive::Extend,
+    };
+    Plan {
+        strategy: Strategy::Flag(Flag {
+            key: "search".to_owned(),
+            test: true,
+            holdback: percent(5.0),
+            watch_ms: 30_000,
+            on_inconclusive: OnInconclusive::Pass,
+            steps: vec![step(10.0, 60_000), step(50.0, 60_000), step(100.0, 0)],
+            drain_ms: 5000,
+            decommission_after_ms: 0,
+            extensions_max: 1,
+            on_regressed: OnRegressed::Protect,
+        }),
+        ..blue_green()
+    }
+}
+
+fn with_flag(change: impl FnOnce(&mut Flag)) -> Plan {
+    let mut plan = flag();
+    if let Strategy::Flag(strategy) = &mut plan.strategy {
+        change(strategy);
+    }
+    plan
 }
 
 fn with_canary(change: impl FnOnce(&mut Canary)) -> Plan {
@@ -164,6 +199,11 @@ pub(crate) fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
             outcome,
         }),
         Effect::ShiftTraffic { generation, .. } => both(&|outcome| Event::Shifted {
+            at,
+            generation,
+            outcome,
+        }),
+        Effect::SetFlag { generation, .. } => both(&|outcome| Event::FlagSet {
             at,
             generation,
             outcome,

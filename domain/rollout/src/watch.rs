@@ -28,7 +28,8 @@ pub(crate) fn begin(plan: &Plan, state: State, step: usize, at: Timestamp) -> St
         round,
         extensions: 0,
         until: at.plus(millis(traffic_step.watch_ms)),
-        weight: traffic_step.weight,
+        weight: traffic_step.flag.unwrap_or(traffic_step.weight),
+        flag: traffic_step.flag.is_some(),
         requests_min: traffic_step.requests_min,
         verdict: None,
     };
@@ -61,6 +62,7 @@ pub(crate) fn observation(state: &State) -> Option<crate::Effect> {
         until: watch.until,
         weight: watch.weight,
         requests_min: watch.requests_min,
+        flag: watch.flag,
     })
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trimtab_model::RolloutId;
-use trimtab_rollout::End;
 
 use crate::clock;
 use crate::host::Snapshot;
@@ -33,7 +32,7 @@ pub(crate) async fn watch(world: Arc<World>) {
         let _ = tokio::time::timeout(LOOK_PAUSE, changed.changed()).await;
         for rollout in world.machines().rollouts.list() {
             if let Some(end) = rollout.state.end() {
-                let kept = *end == End::Deployed;
+                let kept = end.serves();
                 world
                     .evidence
                     .settle(&rollout.plan.rollout, kept, rollout.changed_at);

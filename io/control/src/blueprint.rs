@@ -6,11 +6,14 @@ use trimtab_detection::verdict::Config;
 use trimtab_incident::GuardRails;
 use trimtab_model::{Timestamp, Weight};
 use trimtab_pipeline::{Stage, StagePlan};
-use trimtab_project::{Command, Inconclusive, Production, Project, Regressed, RunKind, StrategyName};
+use trimtab_project::{
+    Command, FlagRollout, Inconclusive, Production, Project, Regressed, RunKind, Step, StrategyName,
+};
 use trimtab_rollout::blue_green::BlueGreen;
 use trimtab_rollout::canary::{Canary, CanaryStep};
+use trimtab_rollout::flag::{Flag, FlagStep};
 use trimtab_rollout::rolling::Rolling;
-use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Strategy};
+use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Plan, Strategy};
 use trimtab_runtime::{Ask, HealthCheck, Liveness};
 
 /// Beyond its own limit, how long a step may take to be killed and reported.
@@ -96,10 +99,15 @@ pub fn strategy(project: &Project, baseline_instances: u32) -> Strategy {
         StrategyName::BlueGreen => Strategy::BlueGreen(blue_green(&project.production)),
         StrategyName::Canary => Strategy::Canary(canary(&project.production)),
         StrategyName::Rolling => Strategy::Rolling(rolling(project, baseline_instances)),
+        StrategyName::Flag => match &project.production.flag {
+            Some(settings) => Strategy::Flag(flag(&project.production, settings)),
+            // The parser refuses it.
+            None => Strategy::BlueGreen(blue_green(&project.production)),
+        },
     }
 }
 
-fn blue_green(production: &Production) -> BlueGreen {
+pub(crate) fn blue_green(production: &Production) -> BlueGreen {
     BlueGreen {
         test: production.test.is_some(),
         holdback: weight(production.holdback),
@@ -130,11 +138,7 @@ fn canary(production: &Production) -> Canary {
     let steps = production.steps.iter().map(|step| CanaryStep {
         weight: weight(step.weight),
         watch_ms: step.watch.as_millis(),
-        gate: Gate {
-            job: step.job.is_some(),
-            approval: step.approval,
-            hold_ms: step.pause.as_millis(),
-        },
+        gate: gate(step),
         requests_min: step.requests_min,
         on_inconclusive: inconclusive(step.on_inconclusive.unwrap_or(production.verdict.on_inconclusive)),
     });
@@ -145,6 +149,40 @@ fn canary(production: &Production) -> Canary {
         decommission_after_ms: production.decommission_after.as_millis(),
         extensions_max: EXTENSIONS_MAX,
         on_regressed: on_regressed(production),
+    }
+}
+
+fn flag(production: &Production, settings: &FlagRollout) -> Flag {
+    let steps = settings.steps.iter().map(|step| FlagStep {
+        share: weight(step.weight),
+        // Nobody is left to compare with once everyone has it.
+        watch_ms: match weight(step.weight) {
+            Weight::FULL => 0,
+            _ => step.watch.as_millis(),
+        },
+        gate: gate(step),
+        users_min: step.requests_min,
+        on_inconclusive: inconclusive(step.on_inconclusive.unwrap_or(production.verdict.on_inconclusive)),
+    });
+    Flag {
+        key: settings.key.clone(),
+        test: production.test.is_some(),
+        holdback: weight(production.holdback),
+        watch_ms: production.watch.as_millis(),
+        on_inconclusive: inconclusive(production.verdict.on_inconclusive),
+        steps: steps.collect(),
+        drain_ms: production.drain.as_millis(),
+        decommission_after_ms: production.decommission_after.as_millis(),
+        extensions_max: EXTENSIONS_MAX,
+        on_regressed: on_regressed(production),
+    }
+}
+
+fn gate(step: &Step) -> Gate {
+    Gate {
+        job: step.job.is_some(),
+        approval: step.approval,
+        hold_ms: step.pause.as_millis(),
     }
 }
 
@@ -210,8 +248,8 @@ pub fn hooks(project: &Project) -> Hooks {
     }
 }
 
-/// The command of a hook, if the project has one.
-pub fn hook(project: &Project, hook: Hook) -> Option<&Command> {
+/// The command of a hook of a rollout, if the project has one.
+pub fn hook<'a>(project: &'a Project, plan: &Plan, hook: Hook) -> Option<&'a Command> {
     let hooks = &project.production.hooks;
     match hook {
         Hook::Before => hooks.before.as_ref(),
@@ -219,7 +257,15 @@ pub fn hook(project: &Project, hook: Hook) -> Option<&Command> {
         Hook::Contract => hooks.contract.as_ref(),
         Hook::After => hooks.after.as_ref(),
         Hook::Barrier { .. } => None,
-        Hook::Gate { step } => project.production.steps.get(step)?.job.as_ref(),
+        Hook::Gate { step } => match &plan.strategy {
+            Strategy::Flag(_) => {
+                // The flag's steps come after those of the release.
+                let of_release = plan.steps().iter().filter(|step| step.flag.is_none()).count();
+                let settings = project.production.flag.as_ref()?;
+                settings.steps.get(step.checked_sub(of_release)?)?.job.as_ref()
+            }
+            _ => project.production.steps.get(step)?.job.as_ref(),
+        },
     }
 }
 

@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod exposures;
 mod files;
 pub mod flag_book;
+mod flag_hands;
 pub mod flag_trials;
 pub mod fleet;
 mod frames;

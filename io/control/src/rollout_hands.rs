@@ -99,6 +99,14 @@ impl Work {
                     outcome,
                 }
             }
+            Effect::SetFlag { share, generation } => {
+                let outcome = outcome(self.set_flag(share).await);
+                Event::FlagSet {
+                    at: clock::now(),
+                    generation,
+                    outcome,
+                }
+            }
             Effect::CheckHealth { release, generation } => {
                 let outcome = outcome(self.check(&release).await);
                 Event::HealthChecked {
@@ -113,9 +121,11 @@ impl Work {
                 until,
                 weight,
                 requests_min,
+                flag,
             } => {
                 let verdict = tokio::select! {
-                    verdict = self.observe(generation, until, (weight, requests_min)) => verdict,
+                    verdict = self.observe_flag(until, requests_min), if flag => verdict,
+                    verdict = self.observe(generation, until, (weight, requests_min)), if !flag => verdict,
                     verdict = self.sicken() => verdict,
                     never = self.ask_metrics() => match never {},
                 };

@@ -29,7 +29,7 @@ impl Work {
             Hook::Contract => "contract",
             Hook::After => "after",
         };
-        match blueprint::hook(&project, hook) {
+        match blueprint::hook(&project, &self.plan, hook) {
             Some(command) => {
                 self.job(&hook.to_string(), command, &[("TRIMTAB_HOOK", name)])
                     .await

@@ -75,6 +75,10 @@ fn words(what: Notice, place: &str, candidate: &ReleaseId) -> (String, Severity)
         ),
         Notice::Deployed => (format!("{place}: {candidate} is deployed"), Severity::Low),
         Notice::RolledBack => (format!("{place}: {candidate} was rolled back"), Severity::High),
+        Notice::FlagDisabled => (
+            format!("{place}: the flag of {candidate} was disabled"),
+            Severity::High,
+        ),
         Notice::Failed => (
             format!("{place}: {candidate} failed before it had traffic"),
             Severity::High,

@@ -10,6 +10,7 @@ use trimtab_rollout::{End, Event, Hooks, Limits, Plan, Strategy};
 
 use crate::blueprint;
 use crate::clock;
+use crate::flag_hands::{self, Before};
 use crate::host::{Snapshot, number_of};
 use crate::machines::Rollouts;
 use crate::world::{PRODUCTION, World};
@@ -105,7 +106,10 @@ async fn start_as(
     } else {
         let before = baseline.as_ref().and_then(|release| world.release(release).ok());
         let instances = before.map_or(1, |(_, before)| before.run.instances.max(1));
-        let strategy = blueprint::strategy(&project, instances);
+        let strategy = match blueprint::strategy(&project, instances) {
+            Strategy::Flag(flag) => of_flag(world, (&service, environment), &project, flag)?,
+            strategy => strategy,
+        };
         (
             strategy,
             blueprint::hooks(&project),
@@ -136,6 +140,22 @@ async fn start_as(
         group,
     });
     made.await.map_err(|error| error.to_string())
+}
+
+/// A flag that everybody has on already has no steps left: only its release is rolled out.
+fn of_flag(
+    world: &World,
+    (service, environment): (&ServiceName, &EnvironmentName),
+    project: &trimtab_project::Project,
+    flag: trimtab_rollout::flag::Flag,
+) -> Result<Strategy, String> {
+    let Some(settings) = &project.production.flag else {
+        return Ok(Strategy::Flag(flag));
+    };
+    Ok(match flag_hands::before(world, service, environment, settings)? {
+        Before::Off => Strategy::Flag(flag),
+        Before::OnForAll => Strategy::BlueGreen(blueprint::blue_green(&project.production)),
+    })
 }
 
 /// Ends the rollout that is under way in an environment, if one is.
@@ -273,6 +293,9 @@ pub(crate) async fn ended(world: &World, id: &str) -> RolloutOutcome {
     let seen = watch.wait_for(|rollout| rollout.state.end().is_some()).await;
     match seen.ok().and_then(|rollout| rollout.state.end().cloned()) {
         Some(End::Deployed) => RolloutOutcome::Deployed,
+        Some(End::FlagDisabled { reason }) => RolloutOutcome::RolledBack {
+            reason: format!("its flag was disabled: {reason}"),
+        },
         Some(End::RolledBack { reason }) => RolloutOutcome::RolledBack { reason },
         Some(End::Failed { reason }) => RolloutOutcome::Failed { reason },
         None => RolloutOutcome::Failed {

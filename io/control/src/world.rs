@@ -154,7 +154,7 @@ impl World {
     }
 
     fn deployed(&self, rollout: &Snapshot<Rollouts>) -> bool {
-        rollout.state.end() == Some(&trimtab_rollout::End::Deployed)
+        rollout.state.end().is_some_and(trimtab_rollout::End::serves)
             && !self.releases.is_withdrawn(&rollout.plan.rollout)
     }
 

@@ -1,5 +1,6 @@
 //! Reads how production is rolled out to.
 
+use super::flag::flag;
 use super::freeze::freeze;
 use super::reading::command;
 use super::route::{Route, route};
@@ -16,6 +17,7 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
         "test",
         "steps",
         "rolling",
+        "flag",
         "hooks",
         "freezes",
         "holdback",
@@ -29,12 +31,14 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
         ("blue-green", StrategyName::BlueGreen),
         ("canary", StrategyName::Canary),
         ("rolling", StrategyName::Rolling),
+        ("flag", StrategyName::Flag),
     ];
     let production = Production {
         strategy: fields.or("strategy", |v| v.one_of(&strategies), StrategyName::BlueGreen),
         test: fields.maybe("test", command),
         steps: fields.maybe("steps", steps).unwrap_or_else(default_steps),
         rolling: fields.or("rolling", rolling, ROLLING),
+        flag: fields.maybe("flag", flag),
         hooks: fields.or("hooks", hooks, Hooks::default()),
         freezes: fields.or(
             "freezes",
@@ -53,6 +57,13 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
             "holdback",
             "more than half of the traffic would stay on the previous release",
             "write at most 50%; 5% is usual",
+        );
+    }
+    if production.strategy == StrategyName::Flag && production.flag.is_none() {
+        fields.clash(
+            "strategy",
+            "the strategy 'flag' needs the flag that it rolls out",
+            "write 'flag: {key: new-search}'",
         );
     }
     let no_surge = production.rolling.surge_max.of(100, true) == 0;

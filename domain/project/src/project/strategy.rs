@@ -82,7 +82,7 @@ pub(super) fn default_steps() -> Vec<Step> {
     [5, 25].map(|percent| plain(Percent::constant(percent))).into()
 }
 
-fn plain(weight: Percent) -> Step {
+pub(super) fn plain(weight: Percent) -> Step {
     Step {
         weight,
         watch: WATCH,

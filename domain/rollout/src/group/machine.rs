@@ -117,7 +117,9 @@ fn ended(plan: &Plan, state: State, member: usize, end: crate::End, at: Timestam
     }
     let failed = match &end {
         crate::End::Deployed => None,
-        crate::End::RolledBack { reason } | crate::End::Failed { reason } => Some(reason.clone()),
+        crate::End::RolledBack { reason }
+        | crate::End::Failed { reason }
+        | crate::End::FlagDisabled { reason } => Some(reason.clone()),
     };
     let before = recalled(&state);
     let mut next = with(state, member, |progress| progress.end = Some(end));

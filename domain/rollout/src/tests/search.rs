@@ -101,6 +101,22 @@ fn plans() -> Vec<Plan> {
         baseline: None,
         ..rolling(2, 1, 0)
     });
+    plans.push(flag());
+    plans.push(Plan {
+        baseline: None,
+        ..flag()
+    });
+    plans.push(with_flag(|strategy| {
+        strategy.test = false;
+        strategy.watch_ms = 0;
+        strategy.steps[0].gate = gate;
+        strategy.on_regressed = OnRegressed::RollBack;
+    }));
+    plans.push(with_flag(|strategy| {
+        strategy.steps.truncate(1);
+        strategy.decommission_after_ms = 2000;
+        strategy.on_regressed = OnRegressed::Ask;
+    }));
     plans.push(with(|strategy| {
         strategy.holdback = Weight::ZERO;
         strategy.test = false;
@@ -139,8 +155,12 @@ fn check_state(plan: &Plan, state: &State, justified: bool) {
     let told = format!("{}: {state:#?}\n{owed:#?}", state.describe());
     if let Some(end) = state.end() {
         assert!(owed.is_empty(), "an end owes nothing: {told}");
+        let flagged = matches!(plan.strategy, crate::Strategy::Flag(_)) && *end == End::Deployed;
+        let share = state.flag.as_ref().map_or(Weight::ZERO, |flag| flag.share);
+        let flag = if flagged { Weight::FULL } else { Weight::ZERO };
+        assert_eq!(share, flag, "the flag is on for everyone or nobody: {told}");
         match end {
-            End::Deployed => {
+            End::Deployed | End::FlagDisabled { .. } => {
                 assert!(
                     state.traffic.weight == Weight::FULL && state.traffic.acknowledged,
                     "{told}"
@@ -157,7 +177,18 @@ fn check_state(plan: &Plan, state: &State, justified: bool) {
         1,
         "one timer: {told}"
     );
-    let watched = plan.steps().iter().any(|step| step.watch_ms > 0);
+    let gone = matches!(
+        state.phase,
+        Phase::Protected | Phase::DrainingCandidate | Phase::Quarantining | Phase::Stopping
+    );
+    assert!(
+        !(gone && flag::is_raised(state)),
+        "no flag is on for a release that is gone: {told}"
+    );
+    let watched = plan
+        .steps()
+        .iter()
+        .any(|step| step.watch_ms > 0 && step.flag.is_none());
     for effect in &owed {
         match effect {
             Effect::ShiftTraffic { candidate_weight, .. } => {
@@ -246,8 +277,18 @@ fn check_guards(plan: &Plan, state: &State) {
         );
         assert!(next.paused.is_none() || state.cause.is_some());
     }
+    // In a step of a flag, the flag is what is taken back.
+    let flag_off = |next: &State| {
+        let settled = state.cause.is_some() || state.protection.is_some();
+        let of_flag = state.flag.is_some() && state.phase.way() == Way::Forward && !settled;
+        of_flag && next.phase == Phase::Disabling && next.traffic == state.traffic
+    };
     let (next, _) = step(plan, state.clone(), Event::Aborted { at, by });
-    assert!(next.cause.is_some() && going_off(&next), "{}", next.describe());
+    assert!(
+        (next.cause.is_some() && going_off(&next)) || flag_off(&next),
+        "{}",
+        next.describe()
+    );
     let acts = matches!(strategy(plan), OnRegressed::Protect | OnRegressed::RollBack);
     if let Some(watch) = state.watch.as_ref().filter(|_| acts && state.cause.is_none()) {
         let regressed = Event::Observed {
@@ -257,7 +298,7 @@ fn check_guards(plan: &Plan, state: &State) {
             verdict: Verdict::regressed("errors".to_owned()),
         };
         let (next, _) = step(plan, state.clone(), regressed);
-        assert!(going_off(&next), "{}", next.describe());
+        assert!(going_off(&next) || flag_off(&next), "{}", next.describe());
     }
 }
 

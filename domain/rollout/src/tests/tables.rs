@@ -100,6 +100,7 @@ fn short(effect: &Effect) -> Option<String> {
         Effect::StartInstances { release, count, .. } => format!("start {}", part("", *count, release)),
         Effect::Test { .. } => "test".to_owned(),
         Effect::ShiftTraffic { candidate_weight, .. } => format!("shift {candidate_weight}"),
+        Effect::SetFlag { share, .. } => format!("flag {share}"),
         Effect::CheckHealth { .. } => "check health".to_owned(),
         Effect::Observe { round, .. } => format!("observe {round}"),
         Effect::AskPerson { .. } => "ask".to_owned(),

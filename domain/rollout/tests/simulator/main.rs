@@ -43,7 +43,7 @@ fn soak_simulated_faults_leave_no_rollout_half_done() {
     }
     println!("{runs} runs: {ends:?}");
     // A simulator in which every rollout fails (or none does) would show nothing.
-    for end in ["deployed", "rolled back", "failed"] {
+    for end in ["deployed", "flag disabled", "rolled back", "failed"] {
         assert!(ends.get(end).copied().unwrap_or(0) > runs / 50, "{ends:?}");
     }
 }

@@ -4,6 +4,7 @@ use trimtab_model::{Digest, Timestamp, Weight};
 use trimtab_rollout::blue_green::BlueGreen;
 use trimtab_rollout::canary::{Canary, CanaryStep};
 use trimtab_rollout::direct::Direct;
+use trimtab_rollout::flag::{Flag, FlagStep};
 use trimtab_rollout::rolling::Rolling;
 use trimtab_rollout::{Freeze, Gate, Hooks, Limits, OnInconclusive, OnRegressed, Plan, Strategy};
 
@@ -28,7 +29,7 @@ fn on_inconclusive(dice: &mut Dice) -> OnInconclusive {
 
 fn strategy(dice: &mut Dice) -> Strategy {
     let on_regressed = dice.pick(&[OnRegressed::Protect, OnRegressed::RollBack]);
-    match dice.below(7) {
+    match dice.below(9) {
         0 => Strategy::Direct(Direct { drain_ms: 5000 }),
         1 | 2 => Strategy::BlueGreen(BlueGreen {
             test: dice.chance(500),
@@ -61,6 +62,30 @@ fn strategy(dice: &mut Dice) -> Strategy {
                 on_regressed,
             })
         }
+        5 | 6 => Strategy::Flag(Flag {
+            key: "search".to_owned(),
+            test: dice.chance(500),
+            holdback: percent(dice.pick(&[0.0, 5.0])),
+            watch_ms: dice.pick(&[0, 30_000]),
+            on_inconclusive: on_inconclusive(dice),
+            steps: [10.0, 50.0, 100.0]
+                .map(|share| FlagStep {
+                    share: percent(share),
+                    watch_ms: dice.pick(&[0, 60_000]),
+                    gate: Gate {
+                        job: dice.chance(200),
+                        approval: dice.chance(100),
+                        hold_ms: dice.pick(&[0, 0, 60_000]),
+                    },
+                    users_min: 10,
+                    on_inconclusive: on_inconclusive(dice),
+                })
+                .into(),
+            drain_ms: 5000,
+            decommission_after_ms: dice.pick(&[0, 2000]),
+            extensions_max: 1,
+            on_regressed,
+        }),
         _ => Strategy::Rolling(Rolling {
             test: false,
             instances: INSTANCES,

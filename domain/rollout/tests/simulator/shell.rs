@@ -6,7 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use trimtab_model::{Actor, Timestamp, Weight};
-use trimtab_rollout::{Effect, End, Event, Hook, Outcome, Plan, State, Verdict, pending, start, step};
+use trimtab_rollout::{
+    Effect, End, Event, Hook, Outcome, Plan, State, Strategy, Verdict, pending, start, step,
+};
 
 use crate::Dice;
 use crate::control::Control;
@@ -418,6 +420,11 @@ impl<C: Control> Shell<C> {
                 generation,
                 outcome,
             },
+            Effect::SetFlag { generation, .. } => Event::FlagSet {
+                at,
+                generation,
+                outcome,
+            },
             Effect::CheckHealth { generation, .. } => Event::HealthChecked {
                 at,
                 generation,
@@ -507,13 +514,19 @@ impl<C: Control> Shell<C> {
             }
         };
         expect(pending(&self.plan, &self.state).is_empty(), "something is owed")?;
+        let flag = match (end, &self.plan.strategy) {
+            (End::Deployed, Strategy::Flag(_)) => Weight::FULL,
+            (_, _) => Weight::ZERO,
+        };
+        expect(world.flag == flag, "the flag is not where it should be")?;
         match end {
-            End::Deployed => {
-                expect(!self.told_bad, "deployed against a gate")?;
+            End::Deployed | End::FlagDisabled { .. } => {
+                let disabled = *end != End::Deployed;
+                expect(disabled || !self.told_bad, "deployed against a gate")?;
                 expect(world.weight == Weight::FULL, "half deployed")?;
                 expect(world.candidate == INSTANCES, "too few instances")?;
                 expect(world.baseline == 0 || self.left_over, "the old ones run on")?;
-                Ok("deployed")
+                Ok(if disabled { "flag disabled" } else { "deployed" })
             }
             End::RolledBack { .. } | End::Failed { .. } => {
                 expect(world.weight == Weight::ZERO, "traffic on what failed")?;

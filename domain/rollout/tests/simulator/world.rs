@@ -36,6 +36,9 @@ pub(crate) struct World {
     pub(crate) candidate: u32,
     pub(crate) baseline: u32,
     newest: [Generation; 2],
+    /// The share of users who have the flag on.
+    pub(crate) flag: Weight,
+    flag_in_force: Generation,
     has_baseline: bool,
     may_be_empty: bool,
 }
@@ -44,7 +47,7 @@ impl World {
     pub(crate) fn new(plan: &Plan) -> World {
         let may_be_empty = match &plan.strategy {
             Strategy::Rolling(rolling) => rolling.unavailable_max >= rolling.instances,
-            Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) => false,
+            Strategy::Direct(_) | Strategy::BlueGreen(_) | Strategy::Canary(_) | Strategy::Flag(_) => false,
         };
         let has_baseline = plan.previous().is_some();
         World {
@@ -54,6 +57,8 @@ impl World {
             candidate: 0,
             baseline: if has_baseline { INSTANCES } else { 0 },
             newest: [Generation(0); 2],
+            flag: Weight::ZERO,
+            flag_in_force: Generation(0),
             has_baseline,
             may_be_empty,
         }
@@ -92,6 +97,9 @@ impl World {
                 generation,
             } if *generation >= self.in_force => {
                 (self.weight, self.pool, self.in_force) = (*candidate_weight, *instances, *generation);
+            }
+            Effect::SetFlag { share, generation } if *generation >= self.flag_in_force => {
+                (self.flag, self.flag_in_force) = (*share, *generation);
             }
             _ => {}
         }
