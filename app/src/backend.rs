@@ -7,6 +7,7 @@ mod entrances;
 mod figures;
 mod flags;
 mod forge;
+mod groups;
 mod health;
 mod incidents;
 mod markers;
@@ -226,6 +227,12 @@ impl Backend for AppBackend {
     }
     async fn rollout(&self, id: &str) -> Result<api::Rollout, Fault> {
         self.one_rollout(id).await
+    }
+    async fn groups(&self) -> Result<Vec<api::Group>, Fault> {
+        Ok(self.group_list())
+    }
+    async fn group(&self, id: &str) -> Result<api::Group, Fault> {
+        self.one_group(id)
     }
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
         self.forecast_of_roll_back(&query).await

@@ -91,6 +91,27 @@ pub(crate) struct Logs {
     pub text: Option<String>,
 }
 
+/// Releases that go out together.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReleaseCommand {
+    /// Roll several services out together: a barrier per step, one alpha, all back if one is.
+    Together {
+        /// SERVICE=RELEASE, or SERVICE=RELEASE@WEIGHT; what others need comes first, so that it goes back last.
+        #[arg(required = true, num_args = 2..)]
+        members: Vec<String>,
+        /// Where; production when absent.
+        #[arg(long)]
+        environment: Option<String>,
+        /// Kept in the audit log.
+        #[arg(long, short = 'm', default_value = "")]
+        comment: String,
+    },
+    /// List what is and was released together.
+    Groups,
+    /// Take all of a group back, in reverse order.
+    Abort(About),
+}
+
 /// What users shall meet at a service's entrance.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EntranceCommand {
@@ -284,6 +305,9 @@ pub(crate) enum Command {
     Retry(About),
     /// Take traffic off a rollout's candidate and begin its whole way anew.
     Restart(About),
+    /// Release several services together, or see and take back what was.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Hold, close or open what users reach a service by.
     #[command(subcommand)]
     Entrance(EntranceCommand),

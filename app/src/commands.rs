@@ -11,6 +11,7 @@ pub(crate) mod print;
 mod rollouts;
 mod signals;
 mod status;
+mod together;
 mod watch;
 
 use anyhow::Result;
@@ -59,6 +60,7 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         | Command::Retry(_)
         | Command::Restart(_)
         | Command::Rollback { .. }
+        | Command::Release(_)
         | Command::Entrance(_)) => steer(&client, &out, command).await,
         Command::Reject(about) => rollouts::answer(&client, &out, "runs", "reject", about).await,
         Command::Cancel(about) => rollouts::answer(&client, &out, "runs", "cancel", about).await,
@@ -100,6 +102,7 @@ async fn steer(client: &Client, out: &Printer, command: Command) -> Result<bool>
         }
         Command::Retry(about) => rollouts::answer(client, out, "rollouts", "retry", about).await,
         Command::Restart(about) => rollouts::answer(client, out, "rollouts", "restart", about).await,
+        Command::Release(command) => together::run(client, out, command).await,
         Command::Entrance(command) => rollouts::entrance(client, out, command).await,
         Command::Promote(about) => rollouts::answer(client, out, "rollouts", "promote", about).await,
         Command::Abort(about) => rollouts::answer(client, out, "rollouts", "abort", about).await,

@@ -45,6 +45,7 @@ pub(crate) async fn run(data: &Path, config: Option<&Path>) -> Result<()> {
         traffic_tls: settings::tls(&server),
         acme: settings::acme(&server),
         repositories: settings::repositories(&server, &data),
+        groups: settings::groups(&server),
         receivers: settings::receivers(&server)?,
         grants: settings::grants(&server),
         retention: server.retention.clone(),

@@ -65,6 +65,8 @@ impl AppBackend {
                     .await
             }
             Command::RollBack(request) => self.roll_back(who, request).await,
+            Command::ReleaseTogether(request) => self.release_together(who, request).await,
+            Command::AbortGroup { group, comment } => self.abort_group(who, &group, comment).await,
             Command::Entrance { service, request } => self.regulate(who, &service, request).await,
             Command::Acknowledge { .. }
             | Command::TakeOver { .. }
@@ -329,14 +331,14 @@ pub(super) fn done(message: String, id: &str, link: &str) -> Done {
     }
 }
 
-fn refused(what: &str, id: &str, error: HostError) -> Fault {
+pub(super) fn refused(what: &str, id: &str, error: HostError) -> Fault {
     match error {
         HostError::Unknown { .. } => Fault::not_found(what, id),
         other => unavailable(other),
     }
 }
 
-fn moved(before: u64, after: u64, state: &str) -> Result<(), Fault> {
+pub(super) fn moved(before: u64, after: u64, state: &str) -> Result<(), Fault> {
     if after == before {
         return Err(Fault::conflict(
             format!("this changes nothing now: {state}"),

@@ -6,7 +6,7 @@ use trimtab_api::{
 };
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
-use trimtab_rollout::{End, Phase, Strategy, Way};
+use trimtab_rollout::{End, Hook, Phase, Strategy, Way};
 use trimtab_runtime::InstanceState;
 
 use super::markers::of_rollout;
@@ -107,6 +107,11 @@ impl AppBackend {
             verdict,
             charts: self.trial_charts(&rollout, &weights).await,
             timeline: self.timeline_of(&rollout.id, events).await?,
+            group: rollout
+                .plan
+                .group
+                .as_ref()
+                .and_then(|membership| self.one_group(&membership.group).ok()),
             preview_url: self.preview(&rollout).await?,
             weights,
         })
@@ -144,7 +149,13 @@ impl AppBackend {
         let in_charge = rollout.state.protection.as_ref();
         let in_charge = in_charge.is_some_and(|protection| protection.incident.is_some());
         Allowed {
-            promote: matches!(state, RolloutState::Watching | RolloutState::Paused),
+            promote: matches!(state, RolloutState::Watching | RolloutState::Paused)
+                && !matches!(
+                    phase,
+                    Phase::Hooking {
+                        hook: Hook::Barrier { .. }
+                    }
+                ),
             abort: forward,
             pause: forward && !paused,
             resume: paused || waits,
@@ -186,7 +197,13 @@ fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
         | Phase::Asking { .. }
         | Phase::Approving { .. }
         | Phase::Holding { .. }
+        | Phase::Hooking {
+            hook: Hook::Gate { .. },
+        }
         | Phase::Frozen { .. } => RolloutState::Watching,
+        Phase::Hooking {
+            hook: Hook::Barrier { .. },
+        } if rollout.state.exposed => RolloutState::Watching,
         Phase::Protected => RolloutState::Protected,
         Phase::Announcing { end } | Phase::Ended { end } => match end {
             End::Deployed => RolloutState::Deployed,

@@ -91,7 +91,8 @@ fn topics_of(event: &StoredEvent) -> Vec<Topic> {
         "forge" => vec![Topic::MergeRequests],
         "token" => vec![Topic::Tokens],
         "flags" => vec![Topic::Flags(id)],
-        "release" => vec![Topic::Services],
+        "release" | "entrance" => vec![Topic::Services],
+        "group" => vec![Topic::Rollouts],
         _ => Vec::new(),
     };
     topics.push(Topic::Timeline);
@@ -261,6 +262,7 @@ fn kind_and_link(stream: &str, id: &str, event: &str) -> (TimelineKind, Option<S
         "release" => (TimelineKind::Pipeline, page("releases")),
         "forge" => (TimelineKind::Code, Some("/pipelines".to_owned())),
         "token" | "silence" => (TimelineKind::Configuration, None),
+        "group" => (TimelineKind::Rollout, Some("/releases".to_owned())),
         "entrance" => (TimelineKind::Traffic, Some("/services".to_owned())),
         "flags" => (TimelineKind::Configuration, Some("/flags".to_owned())),
         "comment" => {

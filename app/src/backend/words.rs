@@ -22,6 +22,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
         "rollout" => rollout(event, well, weight),
         "incident" | "report" => incident(event, well),
         "flags" => flags(event),
+        "group" => group(event),
         _ => rest(event, stream),
     };
     let detail = if event.kind.ends_with(".planned") {
@@ -30,7 +31,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
         reason_of(body, 0).unwrap_or_default()
     };
     let text = match stream {
-        "run" | "rollout" | "incident" | "report" | "comment" | "flags" => format!("{id}: {text}"),
+        "run" | "rollout" | "incident" | "report" | "comment" | "flags" | "group" => format!("{id}: {text}"),
         "release" | "token" | "silence" => format!("{id} {text}"),
         "entrance" => format!("{}: {text}", id.replace('/', " in ")),
         _ => text,
@@ -197,6 +198,23 @@ fn rollout(event: &StoredEvent, well: bool, weight: Option<f64>) -> Told {
         "cleared" => ("good", format!("cleared by {}", text_of(body, "incident"))),
         "superseded" => info(format!("superseded by {by}")),
         other => steered(body, well, other),
+    }
+}
+
+fn group(event: &StoredEvent) -> Told {
+    let body = &event.body;
+    let member = body["member"].as_u64().unwrap_or(0) + 1;
+    match last(&event.kind) {
+        "planned" => info("several services are to be released together"),
+        "member_started" => info(format!("{} is under way", text_of(body, "rollout"))),
+        "member_waits" => info(format!(
+            "service {member} is at barrier {}",
+            body["barrier"].as_u64().unwrap_or(0) + 1
+        )),
+        "member_turned" => ("critical", format!("service {member} turns back: all go back")),
+        "member_ended" => info(format!("service {member} is over")),
+        "aborted" => ("warning", format!("taken back by {}", text_of(body, "by"))),
+        other => common(body, other),
     }
 }
 

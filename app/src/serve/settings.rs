@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use trimtab_control::grants::Grants;
-use trimtab_control::world::Repository;
+use trimtab_control::world::{Repository, Together};
 use trimtab_notify::{Email, Encryption, Receivers, Secret, Slack, Sms, Webhook};
 use trimtab_project::Server;
 use trimtab_proxy::{AcmeConfig, TlsFiles};
@@ -69,6 +69,26 @@ pub(crate) fn grants(server: &Server) -> Grants {
         users: server.users.clone(),
         docker: server.docker.as_ref().map(|docker| PathBuf::from(&docker.socket)),
     }
+}
+
+/// What is released together.
+pub(crate) fn groups(server: &Server) -> Vec<Together> {
+    let weight = |weights: &[u64], place: usize| {
+        let weight = weights.get(place).copied().unwrap_or(1);
+        u32::try_from(weight).unwrap_or(u32::MAX)
+    };
+    let groups = server.groups.iter();
+    groups
+        .map(|group| {
+            let services = group.services.iter().enumerate();
+            Together {
+                services: services
+                    .map(|(place, service)| (service.clone(), weight(&group.weights, place)))
+                    .collect(),
+                wait: group.wait.0,
+            }
+        })
+        .collect()
 }
 
 /// Where notices go, with their secrets read.

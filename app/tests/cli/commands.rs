@@ -1,7 +1,10 @@
 //! Every command, for people and for programs, and what reaches the server.
 
 use serde_json::Value;
-use trimtab_api::{Command, DeployRequest, EntranceMode, EntranceRequest, RollBackRequest, SilenceOf};
+use trimtab_api::{
+    Command, DeployRequest, EntranceMode, EntranceRequest, GroupRequest, GroupWish, RollBackRequest,
+    SilenceOf,
+};
 
 use crate::server::{Server, command, finish, finish_in, finish_with};
 
@@ -120,6 +123,11 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
         incident: Some(incident.clone()),
         ..SilenceOf::default()
     };
+    let wish = |service: &str, release: &str, weight| GroupWish {
+        service: text(service),
+        release: text(release),
+        weight,
+    };
     let entrance = |mode, seconds, comment| Command::Entrance {
         service: text("blocks"),
         request: EntranceRequest {
@@ -177,6 +185,31 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
         (
             &["restart", "rollout-4", "-m", "seen in staging"],
             about!(Restart, rollout),
+        ),
+        (
+            &[
+                "release",
+                "together",
+                "blocks=blocks-r3",
+                "search=search-r5@2",
+                "-m",
+                "new protocol",
+            ],
+            Command::ReleaseTogether(GroupRequest {
+                members: vec![
+                    wish("blocks", "blocks-r3", None),
+                    wish("search", "search-r5", Some(2)),
+                ],
+                environment: None,
+                comment: text("new protocol"),
+            }),
+        ),
+        (
+            &["release", "abort", "group-1", "-m", "no"],
+            Command::AbortGroup {
+                group: text("group-1"),
+                comment: text("no"),
+            },
         ),
         (
             &["entrance", "hold", "blocks", "--seconds", "9"],

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use trimtab_control::clock;
 use trimtab_control::control::{Control, Options};
-use trimtab_control::world::{PRODUCTION, Repository, World, environment};
+use trimtab_control::world::{PRODUCTION, Repository, Together, World, environment};
 use trimtab_model::{Actor, ServiceName};
 use trimtab_pipeline::{End, Event, Phase, Stage, State};
 
@@ -54,6 +54,11 @@ impl House {
 
     /// A house at a place that has a repository.
     pub(crate) async fn at(place: Place) -> House {
+        House::with(place, Vec::new(), Vec::new()).await
+    }
+
+    /// The same with further repositories, and services that are released together.
+    pub(crate) async fn with(place: Place, more: Vec<Repository>, groups: Vec<Together>) -> House {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let inbox = Inbox::start().await;
         let control = Control::start(Options {
@@ -65,11 +70,14 @@ impl House {
             traffic: place.traffic(),
             traffic_tls: None,
             acme: None,
-            repositories: vec![Repository {
+            repositories: std::iter::once(Repository {
                 service: service(),
                 path: place.repository(),
                 branch: "main".to_owned(),
-            }],
+            })
+            .chain(more)
+            .collect(),
+            groups,
             receivers: inbox.receivers(),
             grants: trimtab_control::grants::Grants::default(),
             retention: Default::default(),

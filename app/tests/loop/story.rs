@@ -77,6 +77,7 @@ async fn start(dir: &Path, work: &Path) -> (Control, std::net::SocketAddr) {
             path: work.to_owned(),
             branch: "main".to_owned(),
         }],
+        groups: Vec::new(),
         receivers: trimtab_notify::Receivers::default(),
         grants: trimtab_control::grants::Grants::default(),
         retention: Default::default(),

@@ -24,8 +24,8 @@ pub use project::{
     VerdictSettings, Weekday, json_schema, parse,
 };
 pub use server::{
-    Acme, Docker, Email, Notify, Repository, Retention, Secret, Server, ServiceSecret, Slack, Sms, Tls,
-    Webhook, parse_server, server_json_schema,
+    Acme, Docker, Email, Group, Notify, Repository, Retention, Secret, Server, ServiceSecret, Slack, Sms,
+    Tls, Webhook, parse_server, server_json_schema,
 };
 pub use units::{Percent, Period};
 pub use yaml::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

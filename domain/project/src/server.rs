@@ -1,6 +1,7 @@
 //! `trimtab-server.yaml`: where the server listens, what it ships and whom it tells.
 
 mod acme;
+mod groups;
 mod instances;
 mod reading;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use trimtab_model::ServiceName;
 
 pub use acme::Acme;
+pub use groups::Group;
 pub use instances::{Docker, ServiceSecret};
 pub use reading::parse_server;
 
@@ -44,6 +46,8 @@ pub struct Server {
     pub acme: Option<Acme>,
     /// What is shipped.
     pub repositories: Vec<Repository>,
+    /// What is released together.
+    pub groups: Vec<Group>,
     /// How long telemetry is kept.
     pub retention: Retention,
     /// Whom to tell, and how.

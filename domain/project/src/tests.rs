@@ -90,6 +90,7 @@ certificates: [{cert: /etc/trimtab/shop.pem, key: /etc/trimtab/shop.key}]
 acme: {directory: "https://localhost:14000/dir", ca: /etc/trimtab/pebble.pem, contact: ["mailto:team@example.org"], hosts: [shop.example.org]}
 repositories:
   - {service: blocks, path: /srv/git/blocks.git, branch: main}
+groups: [{services: [blocks, search], weights: [2, 1], wait: 5m}]
 retention: {metrics: 30d, logs: 7d, traces: 3d, events: 90d, size_max: 10GB}
 notify:
   slack: {webhook: {env: SLACK_WEBHOOK}}

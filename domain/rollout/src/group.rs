@@ -13,7 +13,9 @@ mod tests;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use trimtab_model::{Actor, EnvironmentName, Generation, ReleaseId, RolloutId, ServiceName, Timestamp};
+use trimtab_model::{
+    Actor, EnvironmentName, Generation, ReleaseId, RolloutId, RunId, ServiceName, Timestamp,
+};
 
 pub use machine::{pending, permits, start, step};
 
@@ -60,6 +62,9 @@ pub struct Member {
     pub release: ReleaseId,
     /// How much its evidence counts, against the others' weights.
     pub weight: u32,
+    /// The pipeline run that asked for it, if one did.
+    #[serde(default)]
+    pub run: Option<RunId>,
 }
 
 /// How long things may take, in milliseconds.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use trimtab_model::Role;
 
-use crate::{EntranceRequest, RollBackRequest, SilenceOf};
+use crate::{EntranceRequest, GroupRequest, RollBackRequest, SilenceOf};
 
 /// Body of `POST /api/v1/deploy`: start a pipeline run of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,6 +123,15 @@ pub enum Command {
     },
     /// Go back to a release, or undo a rollout.
     RollBack(RollBackRequest),
+    /// Release several services together.
+    ReleaseTogether(GroupRequest),
+    /// Take a whole group back, in reverse order.
+    AbortGroup {
+        /// The group.
+        group: String,
+        /// For the audit log.
+        comment: String,
+    },
     /// Hold, close or open a service's entrance.
     Entrance {
         /// The service.
@@ -207,6 +216,8 @@ impl Command {
             | Command::Retry { .. }
             | Command::Restart { .. }
             | Command::RollBack(_)
+            | Command::ReleaseTogether(_)
+            | Command::AbortGroup { .. }
             | Command::Entrance { .. }
             | Command::TakeOver { .. }
             | Command::Resolve { .. }

@@ -13,6 +13,7 @@ mod fault;
 mod feedback;
 mod flags;
 mod forge;
+mod group;
 mod health;
 mod incident;
 mod live;
@@ -46,6 +47,7 @@ pub use flags::{
     FlagsEntry, FlagsPast, FlagsUndo, OneFlag, StaleFlag, StaleQuery,
 };
 pub use forge::{GitHook, GitHookKind, MergeRequest, MergeRequestState, Review, ReviewVerdict};
+pub use group::{Group, GroupMember, GroupRequest, GroupWish};
 pub use health::{ErrorBudget, Health, HealthReason, HealthStatus, Status};
 pub use incident::{
     Cause, Impact, Incident, IncidentClass, IncidentQuery, IncidentState, IncidentSummary, LearningChange,

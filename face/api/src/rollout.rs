@@ -272,6 +272,9 @@ pub struct Rollout {
     /// What was decided and done, and by whom.
     #[serde(default)]
     pub timeline: Vec<TimelineEntry>,
+    /// The services that are released with it.
+    #[serde(default)]
+    pub group: Option<crate::Group>,
     /// Address under which the candidate can be tried off-traffic.
     #[serde(default)]
     pub preview_url: Option<String>,

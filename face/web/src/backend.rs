@@ -83,6 +83,10 @@ pub trait Backend: FlagBackend {
     async fn rollouts(&self, query: api::RolloutQuery) -> Result<Vec<api::RolloutSummary>, Fault>;
     /// One rollout.
     async fn rollout(&self, id: &str) -> Result<api::Rollout, Fault>;
+    /// Services released together, newest first.
+    async fn groups(&self) -> Result<Vec<api::Group>, Fault>;
+    /// One of them.
+    async fn group(&self, id: &str) -> Result<api::Group, Fault>;
     /// Where a way back leads and how long it takes.
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault>;
     /// Incidents, newest first.

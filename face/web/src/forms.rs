@@ -88,6 +88,7 @@ fn command(verb: &str, id: String, fields: &Fields) -> Result<Command, Fault> {
         "approve-step" => Command::ApproveStep { rollout: id, comment },
         "retry-rollout" => Command::Retry { rollout: id, comment },
         "restart" => Command::Restart { rollout: id, comment },
+        "abort-group" => Command::AbortGroup { group: id, comment },
         "entrance" => Command::Entrance {
             service: id,
             request: entrance(fields, comment)?,

@@ -62,6 +62,8 @@ pub struct Options {
     pub acme: Option<trimtab_proxy::AcmeConfig>,
     /// What is built from.
     pub repositories: Vec<Repository>,
+    /// What is released together.
+    pub groups: Vec<crate::world::Together>,
     /// Where notices go.
     pub receivers: Receivers,
     /// What instances may have.
@@ -198,6 +200,7 @@ impl Control {
             evidence: Evidence::new(&dir.join("evidence")),
             workspaces: Workspaces::new(dir.join("workspaces")),
             repositories: options.repositories,
+            groups: options.groups,
             models: std::sync::RwLock::new(models(&dir)),
             machines: OnceLock::new(),
             journal: journal.clone(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use trimtab_model::{Actor, EnvironmentName, ReleaseId, ServiceName, Severity};
+use trimtab_model::{Actor, EnvironmentName, ReleaseId, RunId, ServiceName, Severity};
 use trimtab_notify::Channel;
 use trimtab_rollout::group::{
     Effect, Event, Limits, MEMBERS_MAX, Member, Membership, Notice, Phase, Plan, State, permits,
@@ -19,6 +19,10 @@ use crate::rollout_hands::Work;
 use crate::start_rollout::{self, ended};
 use crate::world::World;
 
+mod joining;
+
+pub(crate) use joining::join;
+
 /// One service that is to be released with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -26,6 +30,8 @@ pub struct Wanted {
     pub release: ReleaseId,
     /// How much its evidence counts.
     pub weight: u32,
+    /// The run that asked for it, if one did.
+    pub run: Option<RunId>,
 }
 
 /// Starts a group; its members' rollouts follow.
@@ -54,6 +60,7 @@ pub async fn start(
             service: recorded.release.service.clone(),
             release: one.release.clone(),
             weight: one.weight,
+            run: one.run.clone(),
         });
     }
     let services: BTreeSet<&ServiceName> = members.iter().map(|member| &member.service).collect();
@@ -164,8 +171,7 @@ async fn start_member(world: Arc<World>, plan: Plan, member: usize) -> Event {
         group: plan.group.clone(),
         member,
     };
-    let started =
-        start_rollout::start_member(&world, &plan.environment, &wanted.release, &plan.by, membership).await;
+    let started = start_rollout::start_member(&world, &plan.environment, wanted, &plan.by, membership).await;
     match started {
         Ok(rollout) => Event::MemberStarted {
             at: clock::now(),
@@ -290,8 +296,9 @@ impl Work {
         }
     }
 
-    /// What the evidence of the whole group says, if it is enough and this member's weighs most: the weighted
-    /// mean of the members' e-values is an e-value, and is held against one alpha.
+    /// What the evidence of the whole group says, if it is enough and this member's weighs most: the mean of
+    /// the members' e-values, weighted by their parts of alpha, is an e-value; the sum of parts times e-values
+    /// reaches one where it reaches one over alpha.
     pub(crate) fn group_regressed(&self) -> Option<String> {
         let Membership { group, member } = self.plan.group.as_ref()?;
         let group = self.world.machines().groups.get(group)?;
@@ -300,14 +307,17 @@ impl Work {
             .enumerate()
             .map(|(place, rollout)| {
                 let verdict = rollout.and_then(|rollout| self.world.evidence.verdict(rollout));
-                // No evidence yet is an e-value of one.
-                group.plan.share(place).ln() + verdict.map_or(0.0, |verdict| verdict.log_e)
+                // Metrics of a team's own may have a part of the share. No evidence yet is an e-value of one.
+                let share = group.plan.alpha() * group.plan.share(place);
+                verdict.map_or(share.ln(), |verdict| {
+                    verdict.alpha.min(share).ln() + verdict.log_e
+                })
             })
             .collect();
-        let mean = log_sum(&logs);
+        let spent = log_sum(&logs);
         let loudest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let own = logs.get(*member).copied().unwrap_or(f64::NEG_INFINITY);
-        if mean < -group.plan.alpha().ln() || own < loudest {
+        if spent < 0.0 || own < loudest {
             return None;
         }
         let rollout = &self.plan.rollout;
@@ -316,7 +326,7 @@ impl Work {
         Some(format!(
             "the evidence of {} is {:.0} of {:.0}: {reason}",
             group.id,
-            mean.exp().min(1e9),
+            (spent.exp() / group.plan.alpha()).min(1e9),
             1.0 / group.plan.alpha()
         ))
     }

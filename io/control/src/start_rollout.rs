@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, ServiceName};
 use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
 use trimtab_rollout::direct::Direct;
-use trimtab_rollout::group::Membership;
+use trimtab_rollout::group::{Member, Membership};
 use trimtab_rollout::{End, Event, Hooks, Limits, Plan, Strategy};
 
 use crate::blueprint;
@@ -32,6 +32,15 @@ pub(crate) async fn for_run(
         .rollouts_of(&plan.service, environment)
         .into_iter()
         .find(|rollout| rollout.plan.run.as_ref() == Some(&plan.run) && rollout.plan.candidate == *release);
+    if started.is_none()
+        && environment.as_str() == PRODUCTION
+        && let Some(joined) = crate::groups::join(world, plan, release).await
+    {
+        return match joined {
+            Ok(rollout) => ended(world, &rollout).await,
+            Err(reason) => RolloutOutcome::Failed { reason },
+        };
+    }
     let rollout = match started {
         Some(rollout) => rollout,
         None => match start(
@@ -68,11 +77,21 @@ pub async fn start(
 pub(crate) async fn start_member(
     world: &Arc<World>,
     environment: &EnvironmentName,
-    release: &ReleaseId,
+    wanted: &Member,
     by: &Actor,
     membership: Membership,
 ) -> Result<Snapshot<Rollouts>, String> {
-    start_as(world, environment, release, None, by, false, Some(membership)).await
+    let run = wanted.run.clone();
+    start_as(
+        world,
+        environment,
+        &wanted.release,
+        run,
+        by,
+        false,
+        Some(membership),
+    )
+    .await
 }
 
 async fn start_as(

@@ -38,6 +38,15 @@ pub struct Repository {
     pub branch: String,
 }
 
+/// Services that are released together when their runs are ready together.
+#[derive(Debug, Clone)]
+pub struct Together {
+    /// The services in order, and how much each one's evidence counts.
+    pub services: Vec<(ServiceName, u32)>,
+    /// How long a run waits for those of the others.
+    pub wait: std::time::Duration,
+}
+
 /// The rooms that control carries between.
 pub struct World {
     /// The data folder.
@@ -74,6 +83,8 @@ pub struct World {
     pub workspaces: Workspaces,
     /// Repositories.
     pub repositories: Vec<Repository>,
+    /// What is released together.
+    pub groups: Vec<Together>,
     /// What was learned.
     pub models: std::sync::RwLock<Models>,
     /// The kinds of machines.

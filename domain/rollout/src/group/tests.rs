@@ -17,6 +17,7 @@ fn plan(members: usize) -> Plan {
         service: format!("s{place}").parse().unwrap(),
         release: format!("s{place}-r2").parse().unwrap(),
         weight: 1,
+        run: None,
     };
     Plan {
         group: "group-1".to_owned(),

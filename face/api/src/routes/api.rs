@@ -54,6 +54,8 @@ pub(super) const READS: &[Route] = &[
         "One rollout with both arms' figures and the verdict.",
     )
     .gives(schema::<t::Rollout>),
+    get("/api/v1/groups", "Services released together, newest first.").gives(schema::<Vec<t::Group>>),
+    get("/api/v1/groups/{id}", "One group of services released together.").gives(schema::<t::Group>),
     get(
         "/api/v1/rollback",
         "Where a way back would lead and how long it would take; changes nothing.",
@@ -196,6 +198,18 @@ pub(super) const COMMANDS: &[Route] = &[
         "/api/v1/rollouts/{id}/restart",
         Role::Operator,
         "Takes traffic off the candidate and begins the whole way anew.",
+    )
+    .takes(schema::<t::Comment>),
+    post(
+        "/api/v1/groups",
+        Role::Operator,
+        "Releases several services together: a barrier per step, one alpha, all back if one is.",
+    )
+    .takes(schema::<t::GroupRequest>),
+    post(
+        "/api/v1/groups/{id}/abort",
+        Role::Operator,
+        "Takes a whole group back, in reverse order.",
     )
     .takes(schema::<t::Comment>),
     post(

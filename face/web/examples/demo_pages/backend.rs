@@ -226,6 +226,12 @@ impl Backend for Demo {
     async fn timeline(&self, _: api::TimelineQuery) -> Result<Vec<api::TimelineEntry>, Fault> {
         self.unless_empty(stories::timeline)
     }
+    async fn groups(&self) -> Result<Vec<api::Group>, Fault> {
+        self.unless_empty(|| vec![stories::rollouts::group()])
+    }
+    async fn group(&self, _: &str) -> Result<api::Group, Fault> {
+        Ok(stories::rollouts::group())
+    }
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
         Ok(stories::rollouts::forecast(&query))
     }

@@ -163,6 +163,7 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
             link: None,
         }],
         timeline: timeline(),
+        group: Some(group()),
         preview_url: Some("http://127.0.0.1:7782/".into()),
     };
     vec![
@@ -213,5 +214,29 @@ pub(crate) fn forecast(query: &trimtab_api::RollBackRequest) -> trimtab_api::Rol
         } else {
             "blocks-r1 must be started first: about 1.2 s, by its one earlier start".into()
         },
+    }
+}
+
+/// Services released together.
+pub(crate) fn group() -> trimtab_api::Group {
+    let member = |service: &str, rollout: &str| trimtab_api::GroupMember {
+        service: service.into(),
+        release: format!("{service}-r3"),
+        rollout: Some(rollout.into()),
+        barrier: Some(2),
+        share: 0.5,
+        state_text: "waiting at 5 % for the others of its group".into(),
+    };
+    trimtab_api::Group {
+        id: "group-1".into(),
+        environment: "production".into(),
+        state_text: "2 of 2 services are at barrier 2".into(),
+        over: false,
+        deployed: false,
+        alpha: 0.01,
+        e_value: Some(1.4),
+        members: vec![member("blocks", "rollout-4"), member("search", "rollout-5")],
+        by: "anna".into(),
+        created_at: ago(90),
     }
 }

@@ -65,6 +65,7 @@ commented! {
     approve_step => ApproveStep(rollout);
     retry_rollout => Retry(rollout);
     restart => Restart(rollout);
+    abort_group => AbortGroup(group);
     acknowledge => Acknowledge(incident);
     take_over => TakeOver(incident);
     fix_applied => FixApplied(incident);
@@ -96,6 +97,14 @@ pub(crate) async fn deploy(
     body: Bytes,
 ) -> Answer<Done> {
     send(&app, &caller, Command::Deploy(read(&body)?)).await
+}
+
+pub(crate) async fn release_together(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Answer<Done> {
+    send(&app, &caller, Command::ReleaseTogether(read(&body)?)).await
 }
 
 pub(crate) async fn entrance(

@@ -66,6 +66,7 @@ reads_by_id! {
     run -> api::Run;
     release -> api::Release;
     rollout -> api::Rollout;
+    group -> api::Group;
     incident -> api::Incident;
     trace -> api::Trace;
 }
@@ -87,6 +88,10 @@ reads_by_query! {
     timeline: TimelineQuery, 100 -> Vec<api::TimelineEntry>;
     logs: LogQuery, 200 -> api::LogPage;
     spans: SpanQuery, 100 -> api::SpanPage;
+}
+
+pub(crate) async fn groups(State(app): State<App>) -> Answer<Vec<api::Group>> {
+    Ok(Json(app.backend.groups().await?))
 }
 
 pub(crate) async fn roll_back_forecast(

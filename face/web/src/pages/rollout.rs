@@ -4,7 +4,8 @@ use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
 use trimtab_api::{
-    ArmFigures, Evidence, Moment, RollBackRequest, Rollout, RolloutState, RolloutSummary, Stage, Verdict,
+    ArmFigures, Evidence, Group, Moment, RollBackRequest, Rollout, RolloutState, RolloutSummary, Stage,
+    Verdict,
 };
 
 use super::Page;
@@ -37,6 +38,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
             }
         }
         div data-region="strip" { (body_of_strip(summary, language)) (phases(&rollout.phases, language)) }
+        @if let Some(group) = &rollout.group { (together(&page, group)) }
         div.columns.columns-wide data-region="verdict" {
             section.panel { h2 { (page.say(say::VERDICT)) } (verdict(rollout.verdict.as_ref(), language)) }
             section.panel { h2 { (page.say(say::BASELINE)) " / " (page.say(say::CANDIDATE)) } (arms(&rollout, language)) }
@@ -61,6 +63,32 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
     };
     let topic = format!("rollout:{id}");
     Ok(page.render(&title, Section::Releases, &[&topic], body))
+}
+
+/// The services that are released with it: how far each is, and what they say together.
+fn together(page: &Page, group: &Group) -> Markup {
+    let language = page.language();
+    html! {
+        section.panel data-region="group" {
+            header.page-head {
+                div { h2 { (page.say(say::TOGETHER)) " · " (group.id) } p { (group.state_text) } }
+                @if !group.over { div.acts { (act(page, "abort-group", &group.id, say::ALL_BACK, Weight::Grave)) } }
+            }
+            div.scroll { table {
+                thead { tr { th { (page.say(say::SERVICE)) } th { (page.say(say::RELEASE)) } th.num { (page.say(say::BARRIER)) } th.num { (page.say(say::SHARE)) } th { (page.say(say::STATE)) } } }
+                tbody { @for member in &group.members { tr {
+                    td { (member.service) }
+                    td { @match &member.rollout { Some(rollout) => a href={ "/rollouts/" (rollout) } { (member.release) }, None => (member.release) } }
+                    td.num { @match member.barrier { Some(barrier) => (barrier), None => "–" } }
+                    td.num { (percent(member.share * 100.0, language)) }
+                    td { (member.state_text) }
+                } } }
+            } }
+            @if let Some(value) = group.e_value {
+                p.small.muted { (page.say(say::E_VALUE)) " " (e_value(value, language)) " · " (language.fill(say::DECIDES_AT, &[&number(1.0 / group.alpha, language)])) }
+            }
+        }
+    }
 }
 
 /// What rolling back would take, for those who may; nothing where it is not possible.

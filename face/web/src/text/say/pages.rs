@@ -69,6 +69,10 @@ messages! { PAGES:
     PAUSE = "Pause", "Пауза";
     RESUME = "Resume", "Продолжить";
     ROLL_BACK = "Roll back", "Откатить";
+    TOGETHER = "Released together", "Выпускается вместе";
+    ALL_BACK = "Take all back", "Вернуть всё";
+    BARRIER = "Barrier", "Барьер";
+    SHARE = "Share of the evidence", "Доля свидетельств";
     TRY_AGAIN = "Try again", "Повторить";
     BEGIN_ANEW = "Begin anew", "Начать заново";
     HOLD_ENTRANCE = "Hold requests", "Придержать запросы";
