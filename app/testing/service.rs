@@ -9,6 +9,8 @@
 //! - `path=/x`: only those of paths that begin so; `only=ENVIRONMENT`: only there; `of=RELEASE`: only its;
 //!   `nth=N`: only the instance of that number;
 //! - `lag=SECONDS`, `mute`: what its metric `queue_lag_seconds` says, or that it is left out;
+//! - `flag=KEY`: only those of users (the header `x-user`) who have that flag on; it is asked for over OFREP,
+//!   said in the header `x-flag` of the answer, and each request is told of by a span;
 //! - `healed-by-restart`: the faults are gone from the second start of an instance on (those of the file
 //!   from the first start after it was written).
 //!
@@ -16,6 +18,7 @@
 //!
 //! `service check URL COUNT LIMIT_MS` asks COUNT times and fails on the first bad or late answer.
 
+mod flags;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -25,6 +28,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
+
+use flags::{Flags, Told};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -50,6 +55,7 @@ struct Faults {
     nth: String,
     lag: Option<f64>,
     mute: bool,
+    flag: String,
 }
 
 impl Faults {
@@ -70,6 +76,7 @@ impl Faults {
                 "slow-share" => faults.slow_share = Some(number(value)),
                 "path" => value.clone_into(&mut faults.path),
                 "of" => value.clone_into(&mut faults.of),
+                "flag" => value.clone_into(&mut faults.flag),
                 "nth" => value.clone_into(&mut faults.nth),
                 "only" => value.clone_into(&mut faults.only),
                 _ => eprintln!("unknown fault {word:?}"),
@@ -105,6 +112,7 @@ struct Service {
     failed: AtomicU64,
     draws: AtomicU64,
     started: SystemTime,
+    flags: Flags,
 }
 
 /// Counts an instance's starts in its data folder.
@@ -140,13 +148,15 @@ fn serve() -> ExitCode {
         }
     };
     println!("{{\"level\":\"info\",\"message\":\"listening on {port}\"}}");
+    let started = SystemTime::now();
     let service = Arc::new(Service {
         release: variable("TRIMTAB_RELEASE"),
         faults,
         requests: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         draws: AtomicU64::new(0),
-        started: SystemTime::now(),
+        started,
+        flags: Flags::new(started),
     });
     for stream in listener.incoming().flatten() {
         let service = Arc::clone(&service);
@@ -168,13 +178,27 @@ impl Service {
                 continue;
             }
             head.skip_body(&mut reader)?;
-            let (status, body) = self.answer(&head);
+            let (began, faults) = (SystemTime::now(), self.faults());
+            let user = head.field("x-user");
+            let flagged = !faults.flag.is_empty() && !user.is_empty();
+            let on = flagged && self.flags.is_on(&faults.flag, user);
+            let (status, body) = self.answer(&head, &faults, on);
+            if flagged {
+                self.flags.tell(&Told {
+                    user,
+                    path: &head.path,
+                    traceparent: head.field("traceparent"),
+                    began,
+                    status,
+                });
+            }
             let connection = if head.close { "close" } else { "keep-alive" };
             let answer = format!(
                 "HTTP/1.1 {status} x\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nx-release: {}\r\n\
-                 connection: {connection}\r\n\r\n{body}",
+                 x-flag: {}\r\nconnection: {connection}\r\n\r\n{body}",
                 body.len(),
-                self.release
+                self.release,
+                if on { "on" } else { "off" }
             );
             writer.write_all(answer.as_bytes()).ok()?;
             if head.close {
@@ -202,15 +226,14 @@ impl Service {
         }
     }
 
-    fn answer(&self, head: &Head) -> (u16, String) {
-        let faults = self.faults();
+    fn answer(&self, head: &Head, faults: &Faults, on: bool) -> (u16, String) {
         match head.path.as_str() {
-            "/health" => return self.health(&faults),
-            "/metrics" => return (200, self.metrics(&faults)),
+            "/health" => return self.health(faults),
+            "/metrics" => return (200, self.metrics(faults)),
             _ => {}
         }
         let number = self.requests.fetch_add(1, Relaxed) + 1;
-        if !head.path.starts_with(&faults.path) {
+        if !head.path.starts_with(&faults.path) || (!faults.flag.is_empty() && !on) {
             return (200, format!("{number} from {}\n", self.release));
         }
         if faults.slow_ms > 0 && self.draw() < faults.slow_share.unwrap_or(1.0) {

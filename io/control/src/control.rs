@@ -172,6 +172,7 @@ impl Control {
         let artifacts = Artifacts::open(dir.join("artifacts"))?;
         let telemetry = TelemetryAddress {
             otlp_http: format!("http://{}", ingest.http_addr()),
+            ofrep: options.link.clone(),
         };
         let fleet = Fleet::new(
             runtime.clone(),
@@ -253,6 +254,9 @@ impl Control {
         }
         if let Err(error) = self.world.evidence.save_known() {
             tracing::warn!(%error, "failed to write down what is known of the services");
+        }
+        if let Err(error) = self.world.exposures.save_all() {
+            tracing::warn!(%error, "failed to write down who was served which flag");
         }
         self.ingest.shutdown().await;
         self.world.outbox.close().await;

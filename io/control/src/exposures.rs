@@ -2,7 +2,9 @@
 //! each side of a rollout.
 //!
 //! Each first sight of a user is stored as OpenTelemetry's event `feature_flag.evaluation`. When each
-//! flag was last asked for outlives a restart in a file.
+//! flag was last asked for, who is on which side, and the evidence outlive a restart in files.
+
+mod kept;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use trimtab_telemetry::{AttributeValue, Attributes, Batch, Event, LogRecord};
 
 use crate::flag_book::{FlagBook, FlagPlace};
 use crate::flag_trials::{self, FlagTrials};
+
+pub(crate) use kept::read;
 
 /// Name of the event, as OpenTelemetry has it.
 pub const EVENT: &str = "feature_flag.evaluation";
@@ -31,9 +35,9 @@ const FORMAT: u32 = 1;
 pub struct Seen {
     /// When it was last asked for.
     pub asked_at: Option<Timestamp>,
-    /// Evaluations since the start.
+    /// Evaluations that were served.
     pub evaluations: u64,
-    /// Distinct users since the start who got the new variant.
+    /// Distinct users who got the new variant.
     pub exposed: u64,
     /// Distinct users who are compared with them.
     pub control: u64,
@@ -72,6 +76,8 @@ struct Inner {
     waiting: Vec<Event>,
     dropped: u64,
     dirty: bool,
+    /// True when the sides of users changed since they were written down.
+    moved: bool,
 }
 
 /// The file's shape.
@@ -88,17 +94,16 @@ pub struct Exposures {
     path: PathBuf,
     since: Timestamp,
     inner: Mutex<Inner>,
+    pace: Mutex<kept::Pace>,
     /// Users with a flag on against those with it off.
     pub trials: FlagTrials,
 }
 
 impl Exposures {
-    /// Reads when flags were last asked for; a file that cannot be read begins anew.
+    /// Reads when flags were last asked for, and beside it the users' sides and the evidence; a file that
+    /// cannot be read begins anew, and the log says so.
     pub fn open(path: &Path, now: Timestamp) -> Self {
-        let read = std::fs::read(path).ok();
-        let written = read
-            .and_then(|bytes| serde_json::from_slice::<Written>(&bytes).ok())
-            .filter(|written| written.format == FORMAT);
+        let written = kept::read::<Written>(path, |written| written.format == FORMAT);
         let since = written.as_ref().map_or(now, |written| written.since);
         let mut inner = Inner::default();
         for (place, flags) in written.map(|written| written.asked).unwrap_or_default() {
@@ -108,11 +113,13 @@ impl Exposures {
                 flag.seen.asked_at = Some(at);
             }
         }
+        kept::read_sides(&path.with_file_name(kept::SIDES), &mut inner);
         Self {
             path: path.to_owned(),
             since,
             inner: Mutex::new(inner),
-            trials: FlagTrials::default(),
+            pace: Mutex::default(),
+            trials: FlagTrials::open(&path.with_file_name(flag_trials::FILE)),
         }
     }
 
@@ -160,9 +167,10 @@ impl Exposures {
             };
             self.trials.served(asking.place, &answer.key, &drawn);
         }
-        if !flag.count(user, cohort) {
+        if !flag.put(name(user), cohort) {
             return;
         }
+        inner.moved = true;
         let event = event(asking, answer, served, cohort, user);
         if inner.waiting.len() < WAITING_MAX {
             inner.waiting.push(event);
@@ -239,31 +247,6 @@ impl Exposures {
         self.lock().dropped
     }
 
-    /// Writes the file if anything was asked for since the last time.
-    pub fn save(&self) -> std::io::Result<()> {
-        let written = {
-            let mut inner = self.lock();
-            if !std::mem::take(&mut inner.dirty) {
-                return Ok(());
-            }
-            let mut asked: BTreeMap<String, BTreeMap<String, Timestamp>> = BTreeMap::new();
-            for ((place, key), flag) in &inner.flags {
-                if let Some(at) = flag.seen.asked_at {
-                    asked
-                        .entry(place.to_string())
-                        .or_default()
-                        .insert(key.clone(), at);
-                }
-            }
-            Written {
-                format: FORMAT,
-                since: self.since,
-                asked,
-            }
-        };
-        crate::files::replace(&self.path, &serde_json::to_vec(&written)?)
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -271,31 +254,35 @@ impl Exposures {
 
 impl Flag {
     /// Counts a user on a side; says whether that is news.
-    fn count(&mut self, user: &str, cohort: Cohort) -> bool {
+    fn put(&mut self, user: u64, cohort: Cohort) -> bool {
+        use std::collections::hash_map::Entry;
         let full = self.users.len() >= USERS_MAX;
-        match self.users.entry(name(user)) {
-            std::collections::hash_map::Entry::Occupied(known) if *known.get() == cohort => return false,
-            std::collections::hash_map::Entry::Occupied(mut known) => {
-                match known.insert(cohort) {
-                    Cohort::Exposed => self.seen.exposed -= 1,
-                    Cohort::Control => self.seen.control -= 1,
-                    Cohort::Outside => self.seen.outside -= 1,
-                };
+        match self.users.entry(user) {
+            Entry::Occupied(known) if *known.get() == cohort => return false,
+            Entry::Occupied(mut known) => {
+                let before = known.insert(cohort);
+                *self.seen.side(before) -= 1;
             }
-            std::collections::hash_map::Entry::Vacant(_) if full => {
+            Entry::Vacant(_) if full => {
                 self.seen.uncounted += 1;
                 return false;
             }
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Vacant(new) => {
                 new.insert(cohort);
             }
         }
-        match cohort {
-            Cohort::Exposed => self.seen.exposed += 1,
-            Cohort::Control => self.seen.control += 1,
-            Cohort::Outside => self.seen.outside += 1,
-        }
+        *self.seen.side(cohort) += 1;
         true
+    }
+}
+
+impl Seen {
+    fn side(&mut self, cohort: Cohort) -> &mut u64 {
+        match cohort {
+            Cohort::Exposed => &mut self.exposed,
+            Cohort::Control => &mut self.control,
+            Cohort::Outside => &mut self.outside,
+        }
     }
 }
 
@@ -431,9 +418,12 @@ mod tests {
             Some(Cohort::Exposed)
         );
         assert_eq!(exposures.cohort(&place(), "search", "stranger"), None);
-        exposures.save().unwrap();
+        exposures.save_all().unwrap();
         let again = Exposures::open(&path, Timestamp(900));
         assert_eq!(again.since(), Timestamp(5));
-        assert_eq!(again.seen(&place(), "search").asked_at, Some(Timestamp(200)));
+        assert_eq!(again.seen(&place(), "search"), seen);
+        ask(&again, &set(10_000), 3, 950);
+        assert_eq!(again.seen(&place(), "search").exposed, 1_000, "known already");
+        assert!(again.take_waiting().is_empty());
     }
 }

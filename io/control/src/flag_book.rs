@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trimtab_flags::{Change, FlagSet, Problem, Ramp, apply, difference, list_problems};
 use trimtab_journal::{Expected, Journal, JournalError, NewEvent, StoredEvent};
@@ -18,7 +19,7 @@ const SETS_MAX: usize = 1_000;
 const REASON_BYTES_MAX: usize = 2_000;
 
 /// Whose flags.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlagPlace {
     /// The service.
     pub service: ServiceName,

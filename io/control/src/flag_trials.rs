@@ -3,10 +3,13 @@
 //! The unit is the user, since the flag is drawn by user: each counts once, with the first request of
 //! his that ends after he was served. How likely he was to be on, given that he is compared at all,
 //! follows from the share at which he was drawn: one half up to a share of one half. Evidence is carried
-//! from step to step; a smaller share begins it anew.
+//! from step to step; a smaller share begins it anew, a restart does not.
+
+mod kept;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use trimtab_detection::verdict::{Batch as Counts, Config, Judge, Verdict};
 use trimtab_flags::Cohort;
@@ -14,6 +17,8 @@ use trimtab_model::{Timestamp, Weight};
 use trimtab_telemetry::{AttributeValue, Batch, Span, SpanKind, SpanStatus};
 
 use crate::flag_book::FlagPlace;
+
+pub(crate) use kept::FILE;
 
 /// Trials that are kept at the same time.
 const TRIALS_MAX: usize = 200;
@@ -51,16 +56,29 @@ pub(crate) struct Served {
     pub(crate) at_nanos: u64,
 }
 
+type Trials = BTreeMap<(FlagPlace, String), Trial>;
+
 /// Every flag that is being rolled out.
 #[derive(Default)]
 pub struct FlagTrials {
-    trials: Mutex<BTreeMap<(FlagPlace, String), Trial>>,
+    /// Where they are kept; nowhere in tests.
+    path: Option<PathBuf>,
+    saving: Mutex<()>,
+    trials: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    trials: Trials,
+    /// True when something changed since it was written down.
+    dirty: bool,
 }
 
 impl FlagTrials {
     /// Takes note that a user was served.
     pub(crate) fn served(&self, place: &FlagPlace, key: &str, served: &Served) {
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.lock();
+        let Book { trials, dirty } = &mut *book;
         let name = (place.clone(), key.to_owned());
         if served.share == Weight::ZERO || served.share == Weight::FULL {
             return;
@@ -71,15 +89,18 @@ impl FlagTrials {
         let trial = trials.entry(name).or_insert_with(|| Trial::new(served.share));
         if served.share < trial.share {
             *trial = Trial::new(served.share);
+            *dirty = true;
         }
+        *dirty |= trial.share != served.share;
         trial.share = served.share;
-        trial.draw(served);
+        *dirty |= trial.draw(served);
     }
 
     /// Counts the first request of each user who was served.
     pub(crate) fn observe(&self, batch: &Batch, name_of: impl Fn(&str) -> u64) {
         let requests = batch.spans.iter().filter(|span| span.kind == SpanKind::Server);
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.lock();
+        let Book { trials, dirty } = &mut *book;
         if trials.is_empty() {
             return;
         }
@@ -92,7 +113,7 @@ impl FlagTrials {
             let user = name_of(user);
             for ((place, _), trial) in trials.iter_mut() {
                 if place.service == *service && place.environment == *environment {
-                    trial.count(user, span);
+                    *dirty |= trial.count(user, span);
                 }
             }
         }
@@ -100,16 +121,30 @@ impl FlagTrials {
 
     /// What the evidence says of a flag's rollout; none when nobody was served yet.
     pub fn verdict(&self, place: &FlagPlace, key: &str) -> Option<Verdict> {
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
-        let trial = trials.get_mut(&(place.clone(), key.to_owned()))?;
+        let mut book = self.lock();
+        let trial = book.trials.get_mut(&(place.clone(), key.to_owned()))?;
         trial.settle();
         Some(trial.judge.verdict())
     }
 
-    /// Forgets a flag's evidence: its rollout is over.
+    /// Forgets a flag's evidence, on disk too: its rollout is over, or begins.
     pub fn end(&self, place: &FlagPlace, key: &str) {
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.remove(&(place.clone(), key.to_owned()));
+        let known = self.lock().forget(place, key);
+        if known && let Err(error) = self.save() {
+            tracing::warn!(flag = key, %error, "failed to forget a flag's evidence on disk");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.trials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn forget(&mut self, place: &FlagPlace, key: &str) -> bool {
+        let known = self.trials.remove(&(place.clone(), key.to_owned())).is_some();
+        self.dirty |= known;
+        known
     }
 }
 
@@ -124,14 +159,16 @@ impl Trial {
         }
     }
 
-    fn draw(&mut self, served: &Served) {
+    /// Takes note of a user's side; says whether that is news.
+    fn draw(&mut self, served: &Served) -> bool {
         let before = self.users.get(&served.user).copied();
         let outside_at = match before {
             // Compared already: his side was drawn then, and a larger share tells nothing new.
-            Some(known) if known.cohort != Cohort::Outside => return,
+            Some(known) if known.cohort != Cohort::Outside => return false,
             Some(known) if served.cohort == Cohort::Outside => {
                 // Outside at the larger share too: that is what is known of him from now on.
-                if known.share < served.share {
+                let later = known.share < served.share;
+                if later {
                     self.users.insert(
                         served.user,
                         User {
@@ -140,14 +177,14 @@ impl Trial {
                         },
                     );
                 }
-                return;
+                return later;
             }
             Some(known) => known.share,
             None => Weight::ZERO,
         };
         if before.is_none() && self.users.len() >= USERS_MAX {
             self.uncounted += 1;
-            return;
+            return false;
         }
         let user = User {
             cohort: served.cohort,
@@ -157,14 +194,16 @@ impl Trial {
             counted: false,
         };
         self.users.insert(served.user, user);
+        true
     }
 
-    fn count(&mut self, user: u64, span: &Span) {
+    /// Counts a request, if it is the first of a user who is compared; says whether it is.
+    fn count(&mut self, user: u64, span: &Span) -> bool {
         let Some(user) = self.users.get_mut(&user) else {
-            return;
+            return false;
         };
         if user.counted || user.cohort == Cohort::Outside || span.end_nanos < user.since_nanos {
-            return;
+            return false;
         }
         user.counted = true;
         let at = Timestamp::from_nanos(span.end_nanos);
@@ -181,6 +220,7 @@ impl Trial {
         let error = matches!(span.status, SpanStatus::Error) || status.is_some_and(|code| code >= 500);
         let client_error = !error && status.is_some_and(|code| (400..500).contains(&code));
         arm.record(span.duration_nanos() / 1_000, error, client_error);
+        true
     }
 
     fn settle(&mut self) {
@@ -224,134 +264,4 @@ fn status_of(span: &Span) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-    use super::*;
-    use std::sync::Arc;
-    use trimtab_detection::verdict::Decision;
-    use trimtab_flags::{bucket, murmur3_32};
-    use trimtab_model::Identity;
-
-    fn place() -> FlagPlace {
-        FlagPlace {
-            service: "blocks".parse().unwrap(),
-            environment: "production".parse().unwrap(),
-        }
-    }
-
-    fn percent(percent: f64) -> Weight {
-        Weight::from_percent(percent).unwrap()
-    }
-
-    fn request(user: u64, end_nanos: u64, failed: bool) -> Span {
-        let code = AttributeValue::Int(if failed { 500 } else { 200 });
-        Span {
-            identity: Arc::new(Identity {
-                service: Some(place().service),
-                environment: Some(place().environment),
-                ..Identity::default()
-            }),
-            trace_id: "0102030405060708090a0b0c0d0e0f10".parse().unwrap(),
-            span_id: "0102030405060708".parse().unwrap(),
-            parent_span_id: None,
-            name: "GET /".to_owned(),
-            kind: SpanKind::Server,
-            start_nanos: end_nanos - 1_000_000,
-            end_nanos,
-            status: SpanStatus::Unset,
-            status_message: String::new(),
-            scope: String::new(),
-            attributes: [
-                ("enduser.id".to_owned(), AttributeValue::Text(user.to_string())),
-                ("http.response.status_code".to_owned(), code),
-            ]
-            .into(),
-            resource: Arc::default(),
-            events: Vec::new(),
-            links: Vec::new(),
-        }
-    }
-
-    /// Serves users at each share in turn; each makes three requests, of which the exposed fail a share.
-    fn play(trials: &FlagTrials, shares: &[f64], users: u64, fails: impl Fn(Cohort, u64) -> bool) {
-        for (step, share) in shares.iter().enumerate() {
-            let share = percent(*share);
-            let on = u64::from(share.basis_points());
-            for user in 0..users {
-                let place_of = u64::from(bucket(murmur3_32(user.to_string().as_bytes()), 10_000));
-                let cohort = Cohort::of(place_of, on, 10_000 - on);
-                let at_nanos = 1_000_000_000 * (1 + user + users * step as u64);
-                let served = Served {
-                    user,
-                    cohort,
-                    share,
-                    at_nanos,
-                };
-                trials.served(&place(), "search", &served);
-                let early = request(user, at_nanos - 1, true);
-                let spans: Vec<Span> = std::iter::once(early)
-                    .chain(
-                        (0..3)
-                            .map(|n| request(user, at_nanos + 5_000_000 * (n + 1), fails(cohort, user + n))),
-                    )
-                    .collect();
-                // What ended before the user was served does not count.
-                let batch = Batch {
-                    spans: if step == 0 { spans } else { spans[1..].to_vec() },
-                    ..Batch::default()
-                };
-                trials.observe(&batch, |text| text.parse().unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn a_broken_variant_is_found_and_each_user_counts_once() {
-        let trials = FlagTrials::default();
-        play(&trials, &[10.0], 4_000, |cohort, user| {
-            cohort == Cohort::Exposed && user % 2 == 0
-        });
-        let verdict = trials.verdict(&place(), "search").unwrap();
-        assert_eq!(verdict.decision, Decision::Regressed, "{}", verdict.reason);
-        let errors = &verdict.metrics[0];
-        let units = errors.baseline.units + errors.candidate.units;
-        assert!(
-            (600..1_000).contains(&units),
-            "a tenth and as many, each once: {units}"
-        );
-        trials.end(&place(), "search");
-        assert!(trials.verdict(&place(), "search").is_none());
-    }
-
-    #[test]
-    fn a_sound_variant_is_not_called_over_all_steps() {
-        let trials = FlagTrials::default();
-        // A twentieth of the users fail, whatever they are served.
-        play(&trials, &[10.0, 50.0], 4_000, |_, user| user % 20 == 0);
-        let verdict = trials.verdict(&place(), "search").unwrap();
-        assert_ne!(verdict.decision, Decision::Regressed, "{}", verdict.reason);
-        assert_ne!(verdict.decision, Decision::RoutingBroken, "{}", verdict.reason);
-        let errors = &verdict.metrics[0];
-        assert_eq!(
-            errors.baseline.units + errors.candidate.units,
-            4_000,
-            "everybody, once"
-        );
-        play(&trials, &[5.0], 200, |_, _| false);
-        let fresh = trials.verdict(&place(), "search").unwrap();
-        assert!(
-            fresh.metrics[0].candidate.units < 30,
-            "a smaller share begins anew"
-        );
-    }
-
-    #[test]
-    fn the_weight_is_that_of_the_draw() {
-        let weight = |before: f64, share: f64| exposed_weight(percent(before), percent(share)).percent();
-        assert_eq!(weight(0.0, 10.0), 50.0);
-        assert_eq!(weight(10.0, 50.0), 50.0);
-        assert_eq!(weight(0.0, 75.0), 75.0);
-        // Outside at 10: of 80 parts, 65 are exposed at 75 and 15 are the control.
-        assert_eq!(weight(10.0, 75.0), 81.25);
-    }
-}
+mod tests;

@@ -61,11 +61,13 @@ pub enum FleetError {
     },
 }
 
-/// Where telemetry of instances is taken.
+/// Where telemetry of instances is taken, and where they ask for flags.
 #[derive(Debug, Clone)]
 pub struct TelemetryAddress {
     /// OTLP over HTTP, for example `http://127.0.0.1:4318`.
     pub otlp_http: String,
+    /// OpenFeature's remote evaluation protocol, for example `http://127.0.0.1:7700`.
+    pub ofrep: String,
 }
 
 /// The fleet of this machine.

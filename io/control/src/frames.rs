@@ -207,7 +207,7 @@ pub(crate) async fn signals(world: Arc<World>, sink: Sink) {
     }
 }
 
-/// Stores who was served which variant, and keeps when flags were last asked for.
+/// Stores who was served which variant, and keeps what that says of flags.
 pub(crate) async fn exposures(world: Arc<World>) {
     loop {
         tokio::time::sleep(SAVE_PAUSE).await;
@@ -222,7 +222,7 @@ pub(crate) async fn exposures(world: Arc<World>) {
             }
         }
         if let Err(error) = world.exposures.save() {
-            tracing::warn!(%error, "failed to keep when flags were last asked for");
+            tracing::warn!(%error, "failed to keep who was served which flag");
         }
     }
 }

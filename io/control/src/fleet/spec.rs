@@ -53,6 +53,12 @@ impl Fleet {
                 "OTEL_EXPORTER_OTLP_HEADERS",
                 format!("authorization=Bearer%20{}", self.tokens.token(id)),
             ),
+            // What OpenFeature's providers read: the same token says whose flags are meant.
+            ("OFREP_ENDPOINT", self.telemetry.ofrep.clone()),
+            (
+                "OFREP_HEADERS",
+                format!("Authorization=Bearer%20{}", self.tokens.token(id)),
+            ),
             (
                 "OTEL_RESOURCE_ATTRIBUTES",
                 format!(
