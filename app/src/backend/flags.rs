@@ -112,7 +112,7 @@ impl AppBackend {
     }
 }
 
-fn verdict(verdict: Verdict) -> api::FlagVerdict {
+pub(super) fn verdict(verdict: Verdict) -> api::FlagVerdict {
     let failed = verdict.metrics.iter().find(|one| one.metric == Metric::Errors);
     let (exposed, control) = failed
         .map(|one| (one.candidate, one.baseline))

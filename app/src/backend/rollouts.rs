@@ -4,6 +4,7 @@ use trimtab_api as api;
 use trimtab_api::{
     Allowed, Fault, IncidentQuery, IncidentSummary, Rollout, RolloutQuery, RolloutState, RolloutSummary,
 };
+use trimtab_control::flag_book::FlagPlace;
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
 use trimtab_rollout::{End, Hook, Phase, Strategy, Way};
@@ -77,12 +78,34 @@ impl AppBackend {
             next_at: until
                 .filter(|_| matches!(state.phase, Phase::Watching { .. }))
                 .map(moment),
+            flag: self.flag_of(rollout),
             created_at: moment(rollout.created_at),
             finished_at: state.end().map(|_| moment(rollout.changed_at)),
             run: plan.run.as_ref().map(ToString::to_string),
             incident: incident.map(|incident| incident.id.clone()),
             allowed: self.allowed(rollout),
         }
+    }
+
+    /// The flag of a rollout behind one. What its users met is known of the newest rollout alone.
+    fn flag_of(&self, rollout: &Snapshot<Rollouts>) -> Option<api::RolloutFlag> {
+        let (plan, state) = (&rollout.plan, &rollout.state);
+        let Strategy::Flag(flag) = &plan.strategy else {
+            return None;
+        };
+        let place = FlagPlace {
+            service: plan.service.clone(),
+            environment: plan.environment.clone(),
+        };
+        let all = self.world.rollouts_of(&plan.service, &plan.environment);
+        let newest = all.last().is_some_and(|newest| newest.id == rollout.id);
+        let raised = state.flag.as_ref().filter(|raised| raised.acknowledged);
+        let verdict = newest.then(|| self.world.exposures.trials.verdict(&place, &flag.key));
+        Some(api::RolloutFlag {
+            key: flag.key.clone(),
+            percent: raised.map_or(0.0, |raised| raised.share.percent()),
+            verdict: verdict.flatten().map(super::flags::verdict),
+        })
     }
 
     pub(super) async fn one_rollout(&self, id: &str) -> Result<Rollout, Fault> {

@@ -87,6 +87,7 @@ async fn lines(client: &Client, out: &Printer, id: &str) -> Result<bool> {
             summary.state_text.clone(),
             summary.candidate_percent.to_bits(),
             decision,
+            summary.flag.as_ref().map(|flag| flag.percent.to_bits()),
         );
         let over = summary.state.is_over();
         quiet += 1;
@@ -136,6 +137,9 @@ fn said(rollout: &api::Rollout) -> Vec<String> {
                 figure(arm.p95_ms, " ms")
             ));
         }
+    }
+    if let Some(flag) = &summary.flag {
+        lines.push(format!("          flag       {}", clean(&flag.words())));
     }
     if let Some(verdict) = &rollout.verdict {
         lines.push(format!(

@@ -64,8 +64,8 @@ pub use openapi::openapi;
 pub use release::{Provenance, Release, ReleaseState, StepResult};
 pub use rollback::{RollBackForecast, RollBackRequest};
 pub use rollout::{
-    Allowed, ArmFigures, Evidence, Forecast, Rollout, RolloutQuery, RolloutState, RolloutSummary, Strategy,
-    Verdict, VerdictDecision, WeightStep,
+    Allowed, ArmFigures, Evidence, Forecast, Rollout, RolloutFlag, RolloutQuery, RolloutState,
+    RolloutSummary, Strategy, Verdict, VerdictDecision, WeightStep,
 };
 pub use run::{
     Attempt, LogText, Run, RunLog, RunLogQuery, RunQuery, RunState, RunSummary, Stage, StageState,

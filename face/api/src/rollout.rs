@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Chart, Moment, TimelineEntry};
+use crate::{Chart, FlagVerdict, Moment, TimelineEntry};
 
 /// How traffic moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +108,33 @@ pub struct RolloutSummary {
     /// What may be done with it now (the role is checked besides).
     #[serde(default)]
     pub allowed: Allowed,
+    /// The flag that it puts on for more and more users.
+    #[serde(default)]
+    pub flag: Option<RolloutFlag>,
+}
+
+/// The flag of a rollout behind one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutFlag {
+    /// The flag's key.
+    pub key: String,
+    /// Share of users who have it on now, in per cent.
+    pub percent: f64,
+    /// Users who have it on beside as many who do not; none before anybody was served.
+    pub verdict: Option<FlagVerdict>,
+}
+
+impl RolloutFlag {
+    /// In one line.
+    pub fn words(&self) -> String {
+        let users = self.verdict.as_ref().map_or_else(String::new, |seen| {
+            format!(
+                "; {} with it ({} failed) beside {} without ({} failed)",
+                seen.exposed, seen.exposed_failed, seen.control, seen.control_failed
+            )
+        });
+        format!("{} is on for {:.1} % of users{users}", self.key, self.percent)
+    }
 }
 
 /// Which commands a rollout takes in its present state.

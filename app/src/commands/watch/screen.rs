@@ -130,6 +130,9 @@ impl Screen {
                 ),
             ),
         ];
+        if let Some(flag) = &summary.flag {
+            lines.push((None, format!("flag: {}", flag.words())));
+        }
         if !summary.next_step.is_empty() {
             let when = summary
                 .next_at

@@ -74,6 +74,7 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
                 finished_at: over.map(ago),
                 run: Some("run-3".into()),
                 incident: over.map(|_| "incident-1".into()),
+                flag: None,
                 allowed: if over.is_some() {
                     Allowed {
                         retry: true,

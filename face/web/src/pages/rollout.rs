@@ -4,8 +4,8 @@ use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
 use trimtab_api::{
-    ArmFigures, Evidence, Group, Moment, RollBackRequest, Rollout, RolloutState, RolloutSummary, Stage,
-    Verdict,
+    ArmFigures, Evidence, Group, Moment, RollBackRequest, Rollout, RolloutFlag, RolloutState, RolloutSummary,
+    Stage, Verdict,
 };
 
 use super::Page;
@@ -143,6 +143,7 @@ fn body_of_strip(rollout: &RolloutSummary, language: Language) -> Markup {
                 b.num { (candidate) }
             }
         }
+        @if let Some(flag) = &rollout.flag { (body_of_flag(flag, language)) }
         p.small.muted {
             (rollout.service) " → " (rollout.environment) " · " (strategy(rollout.strategy)) " · " (times::date(rollout.created_at))
             @if !rollout.next_step.is_empty() {
@@ -150,6 +151,22 @@ fn body_of_strip(rollout: &RolloutSummary, language: Language) -> Markup {
                 @if let Some(at) = rollout.next_at { " (" (times::time(at)) ")" }
             }
             @if let Some(incident) = &rollout.incident { " · " a href={ "/incidents/" (incident) } { (incident) } }
+        }
+    }
+}
+
+/// The flag's share of users, and what those with it met beside those without.
+fn body_of_flag(flag: &RolloutFlag, language: Language) -> Markup {
+    let share = language.fill(say::FLAG_ON_FOR, &[&percent(flag.percent, language)]);
+    let failed = |failed: u64, of: u64| language.fill(say::FLAG_FAILED_OF, &[&count(failed), &count(of)]);
+    html! {
+        p.small data-flag=(flag.key) {
+            (language.say(say::FLAG)) " " a href="/flags" { (flag.key) } " · " (share)
+            @if let Some(seen) = &flag.verdict {
+                " · " (language.say(say::FLAG_EXPOSED)) ": " (failed(seen.exposed_failed, seen.exposed))
+                " · " (language.say(say::FLAG_CONTROL)) ": " (failed(seen.control_failed, seen.control))
+                br; span.muted { (seen.reason) }
+            }
         }
     }
 }

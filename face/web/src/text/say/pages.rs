@@ -186,6 +186,8 @@ messages! { PAGES:
     FLAG_DISABLED = "disabled", "выключен";
     FLAG_EVERYBODY = "everybody:", "всем:";
     FLAG_TARGETING = "by targeting", "по правилам";
+    FLAG_ON_FOR = "on for {} of users", "включён для {} пользователей";
+    FLAG_FAILED_OF = "{} of {} failed", "сбоев: {} из {}";
     FLAG_SPLIT = "split", "по долям";
     FLAG_CHANGES = "Changes", "Изменения";
 }
