@@ -16,7 +16,7 @@ use trimtab_model::{Actor, ServiceName};
 use trimtab_pipeline::{End, Event, Phase, Stage, State};
 
 pub(crate) use inbox::{EMAIL, Inbox, SLACK, SMS, WEBHOOK};
-pub(crate) use load::Load;
+pub(crate) use load::{Load, Seen};
 pub(crate) use place::{Place, git};
 pub(crate) use project::{Project, SERVICE};
 pub(crate) use server::{Server, kill};

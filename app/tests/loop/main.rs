@@ -12,6 +12,7 @@ mod canary;
 mod crash;
 #[path = "../../../face/web/tests/pages/driver.rs"]
 mod driver;
+mod flags;
 mod forge;
 mod house;
 mod incidents;

@@ -3,9 +3,9 @@
 //! The client is strict on purpose: it never asks twice, so a connection that the proxy closes on it counts
 //! as a failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ pub(crate) struct Seen {
     pub(crate) failures: Vec<String>,
     /// Good answers by the release that gave them.
     pub(crate) by_release: BTreeMap<String, u64>,
+    /// Users who had the service's flag on in any answer.
+    pub(crate) on: BTreeSet<u32>,
+    /// Users who had it off.
+    pub(crate) off: BTreeSet<u32>,
 }
 
 /// Users at work.
@@ -39,6 +43,12 @@ impl Load {
 
     /// So many requests a second to a path, until stopped.
     pub(crate) fn start(address: SocketAddr, rate: u32, path: &'static str) -> Load {
+        Load::of_people(address, rate, path, 0)
+    }
+
+    /// The same by so many people, who take turns and say who they are in `x-user`.
+    pub(crate) fn of_people(address: SocketAddr, rate: u32, path: &'static str, people: u32) -> Load {
+        let turn = Arc::new(AtomicU32::new(0));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let pause = Duration::from_secs(1) * CONNECTIONS / rate;
@@ -47,6 +57,8 @@ impl Load {
                 let user = User {
                     address,
                     path,
+                    people,
+                    turn: Arc::clone(&turn),
                     seen: Arc::clone(&seen),
                 };
                 let stop = Arc::clone(&stop);
@@ -64,6 +76,15 @@ impl Load {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Begins anew with who has the flag on; says what was seen until now.
+    pub(crate) fn forget_flag(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap();
+        let before = seen.clone();
+        seen.on.clear();
+        seen.off.clear();
+        before
+    }
+
     /// Waits for the answers that are under way.
     pub(crate) async fn stop(self) -> Seen {
         self.stop.store(true, Relaxed);
@@ -77,12 +98,16 @@ impl Load {
 struct User {
     address: SocketAddr,
     path: &'static str,
+    people: u32,
+    turn: Arc<AtomicU32>,
     seen: Arc<Mutex<Seen>>,
 }
 
 struct Answer {
     status: u16,
     release: String,
+    /// Who asked, and whether he had the flag on, when either is told.
+    flag: Option<(u32, bool)>,
     close: bool,
 }
 
@@ -102,14 +127,23 @@ impl User {
                 connection = None;
             }
             let mut seen = self.seen.lock().unwrap();
+            if let Ok(Answer {
+                flag: Some((person, on)),
+                ..
+            }) = &answer
+            {
+                let side = if *on { &mut seen.on } else { &mut seen.off };
+                side.insert(*person);
+            }
             match answer {
                 Ok(answer) if answer.status < 500 => {
                     seen.good += 1;
                     *seen.by_release.entry(answer.release).or_default() += 1;
                 }
-                Ok(answer) => seen
-                    .failures
-                    .push(format!("{} by {:?}", answer.status, answer.release)),
+                Ok(answer) => seen.failures.push(match answer.flag {
+                    Some((_, true)) => format!("{} by {:?} with the flag on", answer.status, answer.release),
+                    _ => format!("{} by {:?}", answer.status, answer.release),
+                }),
                 Err(error) => {
                     let kind = if fresh { "new" } else { "used" };
                     seen.failures.push(format!("{error} on a {kind} connection"));
@@ -123,7 +157,9 @@ impl User {
             Some(stream) => stream,
             None => connection.insert(BufReader::new(TcpStream::connect(self.address).await?)),
         };
-        let request = format!("GET {} HTTP/1.1\r\nhost: notes.example\r\n\r\n", self.path);
+        let person = self.turn.fetch_add(1, Relaxed).checked_rem(self.people);
+        let who = person.map_or_else(String::new, |person| format!("x-user: user-{person}\r\n"));
+        let request = format!("GET {} HTTP/1.1\r\nhost: notes.example\r\n{who}\r\n", self.path);
         stream.get_mut().write_all(request.as_bytes()).await?;
         let first = line(stream).await?;
         let mut answer = Answer {
@@ -133,6 +169,7 @@ impl User {
                 .and_then(|word| word.parse().ok())
                 .unwrap_or(599),
             release: String::new(),
+            flag: None,
             close: false,
         };
         let mut length = 0;
@@ -144,6 +181,7 @@ impl User {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.trim().parse().unwrap_or(0),
                 "connection" => answer.close = value.trim().eq_ignore_ascii_case("close"),
+                "x-flag" => answer.flag = person.map(|person| (person, value.trim() == "on")),
                 "x-release" => value.trim().clone_into(&mut answer.release),
                 _ => {}
             }

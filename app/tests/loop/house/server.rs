@@ -210,6 +210,11 @@ impl Server {
         Load::start(self.place.traffic(), rate, "/work")
     }
 
+    /// The same by so many people who say who they are.
+    pub(crate) fn load_of(&self, people: u32, rate: u32) -> Load {
+        Load::of_people(self.place.traffic(), rate, "/work", people)
+    }
+
     /// Ids of processes by a part of their command.
     pub(crate) fn pids(&self, part: &str) -> Vec<u32> {
         let all = self.place.processes();
