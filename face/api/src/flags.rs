@@ -98,7 +98,7 @@ pub struct FlagVerdict {
     pub control_failed: u64,
 }
 
-/// Users who were served, since the server started.
+/// Users who were served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlagUsers {
     /// They got the new variant.
