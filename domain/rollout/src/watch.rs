@@ -196,7 +196,12 @@ pub(crate) fn regressed_softly(
     (reason, on_regressed): (&str, OnRegressed),
     at: Timestamp,
 ) -> Result<State, Box<State>> {
-    let Some(step) = state.phase.step() else {
+    let step = match state.phase {
+        // A freeze holds the step ahead; the one that is served is before it.
+        Phase::Frozen { step, .. } => step.checked_sub(1),
+        ref phase => phase.step(),
+    };
+    let Some(step) = step else {
         return Err(Box::new(state));
     };
     let mut next = state;

@@ -10,6 +10,7 @@ mod traffic;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -18,7 +19,9 @@ use trimtab_detection::changes::ChangeEvent;
 use trimtab_detection::learning::{Episode, KnownTemplate};
 use trimtab_detection::verdict::{Assigned, Batch as Counts, Config, Judge, Outcomes, Panel, Past, Verdict};
 use trimtab_detection::{Anomaly, Scope};
-use trimtab_model::{Arm, EnvironmentName, Generation, ReleaseId, RolloutId, ServiceName, Timestamp, Weight};
+use trimtab_model::{
+    Arm, EnvironmentName, Generation, LatencyHistogram, ReleaseId, RolloutId, ServiceName, Timestamp, Weight,
+};
 use trimtab_proxy::{Cell, Frame};
 
 use kept::File;
@@ -28,6 +31,9 @@ use traffic::{AllTraffic, outcomes};
 
 /// Endpoints that are told apart per rollout.
 const ENDPOINTS_MAX: usize = 200;
+/// After a candidate's first request no arm's latencies are evidence for so long: its caches and pools are
+/// cold, and that says nothing of it. Errors are, from the first.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// Version of the evidence files.
 const FILE_VERSION: u32 = 1;
 
@@ -281,8 +287,13 @@ impl Evidence {
                 .or_insert_with(|| Counts::new(frame.at, weight));
             count(batch, cell);
         }
-        for ((rollout, _), batch) in counts {
+        for ((rollout, _), mut batch) in counts {
             if let Some(trial) = trials.get_mut(&rollout) {
+                let first = trial.first_request_at.unwrap_or(frame.at);
+                if frame.at.since(first) < WARM_UP {
+                    batch.baseline.latency = LatencyHistogram::default();
+                    batch.candidate.latency = LatencyHistogram::default();
+                }
                 trial.judge.add(&batch);
                 trial.panel.decide(&trial.judge, batch.at);
                 trial.episode.push(batch);

@@ -95,10 +95,20 @@ impl History {
         if total < LATENCY_REQUESTS_MIN {
             return None;
         }
-        let above = self.window.quantile_bucket(quantile)? + 1;
+        let above = above(&self.window, quantile)?;
         let share = (self.window.at_or_above(above) as f64 + 0.5) / (total as f64 + 1.0);
         Some((above, share))
     }
+}
+
+/// Requests faster than this are fast, whatever the baseline's are: a tenth of a millisecond more is
+/// nothing that anybody waits for.
+const FAST_MICROS: u64 = 1_000;
+
+/// The first bucket whose requests count as slow beside the quantile of `seen`.
+pub(crate) fn above(seen: &LatencyHistogram, quantile: f64) -> Option<u16> {
+    let above = seen.quantile_bucket(quantile)? + 1;
+    Some(above.max(LatencyHistogram::bucket_of(FAST_MICROS)))
 }
 
 /// Failed requests of an arm.

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 use trimtab_model::{LatencyHistogram, Timestamp};
 
-use super::history::{client_errors, errors, slower};
+use super::history::{above, client_errors, errors, slower};
 use super::interval::{log_predictive, rate_interval};
 use super::process::{Process, Tally, guess, log_sum};
 use super::{Batch, Config, Lift, Metric, Outcomes, Past, PastEvidence, Share, SharedCause};
@@ -104,7 +104,7 @@ impl AgainstPast {
             .filter(|share| share.weight > 0.0)
             .filter_map(|share| {
                 let above = match share.metric.quantile() {
-                    Some(quantile) => Some(total.latency.quantile_bucket(quantile)? + 1),
+                    Some(quantile) => Some(above(&total.latency, quantile)?),
                     None => None,
                 };
                 let count = |outcomes: &Outcomes| tally(share.metric, above, outcomes);
