@@ -25,3 +25,4 @@ mod steering;
 mod sticky;
 mod story;
 mod third_party;
+mod together;
