@@ -195,7 +195,7 @@ async fn a_worker_listens_nowhere_and_a_job_ends_once() {
     let exit = over.last_exit.unwrap();
     assert_eq!(exit.code, Some(7));
     assert!(
-        exit.last_lines[0].ends_with("/work/deep"),
+        exit.last_lines[0].ends_with("/deep"),
         "{:?}",
         exit.last_lines
     );
