@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
-use trimtab_model::{Actor, EnvironmentName, IncidentId, ReleaseId, ServiceName, Severity, Timestamp};
+use trimtab_model::{
+    Actor, EnvironmentName, IncidentId, ReleaseId, ServiceName, Severity, Timestamp, civil_from_days,
+};
 
 use crate::{Class, Proposal, Way, notice_text::one_line};
 
@@ -248,24 +250,11 @@ fn tenths(millis: u128) -> String {
     format!("{}.{}", millis / 1000, millis % 1000 / 100)
 }
 
-/// Date and time in UTC, by Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>).
+/// Date and time in UTC.
 fn clock(at: Timestamp) -> String {
     let seconds = at.0.div_euclid(1000);
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil_from_days(days);
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:03}",
         rest / 3600,

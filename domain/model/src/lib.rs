@@ -3,6 +3,7 @@
 //! Nothing here decides anything. A type enters this crate only when two domain crates need it.
 
 mod actor;
+mod calendar;
 mod latency;
 mod name;
 mod release;
@@ -11,6 +12,7 @@ mod timestamp;
 mod weight;
 
 pub use actor::{Actor, Role};
+pub use calendar::civil_from_days;
 pub use latency::LatencyHistogram;
 pub use name::{
     EnvironmentName, IncidentId, InstanceId, NameError, ReleaseId, RolloutId, RunId, ServiceName,

@@ -125,24 +125,13 @@ pub(crate) fn is_raised(state: &State) -> bool {
 /// True where trouble is laid to the flag first: in its steps, unless the cause speaks against the
 /// release itself.
 pub(crate) fn is_blamed(state: &State, cause: &Cause) -> bool {
-    let of_release = match cause {
+    let of_release = matches!(
+        cause,
         Cause::Condemned { .. }
-        | Cause::NotCleared { .. }
-        | Cause::RolledBack { .. }
-        | Cause::Recalled { .. } => true,
-        Cause::NotStarted { .. }
-        | Cause::TestsFailed { .. }
-        | Cause::HookFailed { .. }
-        | Cause::GateFailed { .. }
-        | Cause::NotShifted { .. }
-        | Cause::NotReplaced { .. }
-        | Cause::Unhealthy { .. }
-        | Cause::Regressed { .. }
-        | Cause::Inconclusive { .. }
-        | Cause::TimedOut { .. }
-        | Cause::Aborted { .. }
-        | Cause::Superseded { .. } => false,
-    };
+            | Cause::NotCleared { .. }
+            | Cause::RolledBack { .. }
+            | Cause::Recalled { .. }
+    );
     let settled = state.cause.is_some() || state.protection.is_some();
     state.flag.is_some() && state.phase.way() == Way::Forward && !settled && !of_release
 }

@@ -66,14 +66,6 @@ pub struct Freeze {
 }
 
 impl Plan {
-    /// True when a regression takes the candidate off traffic without asking.
-    pub fn acts_on_regressions(&self) -> bool {
-        match self.strategy.manner().on_regressed {
-            OnRegressed::Protect | OnRegressed::RollBack => true,
-            OnRegressed::Ask | OnRegressed::Report => false,
-        }
-    }
-
     /// When the freeze that holds at `at` ends, if one does; freezes that follow at once count as one.
     pub fn frozen_until(&self, at: Timestamp) -> Option<Timestamp> {
         let mut until = at;

@@ -139,11 +139,6 @@ impl State {
         }
     }
 
-    /// True while traffic may reach the candidate.
-    pub fn is_on_traffic(&self) -> bool {
-        !self.traffic.is_off()
-    }
-
     fn counts(&self) -> String {
         self.instances.map_or_else(String::new, |instances| {
             format!(

@@ -9,6 +9,7 @@ mod control;
 mod corked;
 mod courier;
 mod draw;
+mod ending;
 mod endpoint;
 mod exchange;
 mod extended;

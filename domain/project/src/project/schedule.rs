@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use trimtab_model::Timestamp;
+use trimtab_model::{Timestamp, civil_from_days};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -66,7 +66,7 @@ impl Schedule {
     }
 
     fn fits(&self, day: i64) -> bool {
-        let (_, month, of_month) = civil(day);
+        let (_, month, of_month) = civil_from_days(day);
         // 1970-01-01 was a Thursday.
         let weekday = (day + 4).rem_euclid(7);
         let (in_month, in_week) = (has(self.days, of_month), has(self.weekdays, weekday));
@@ -80,23 +80,6 @@ impl Schedule {
 
 fn has(set: u64, bit: i64) -> bool {
     set >> bit & 1 == 1
-}
-
-/// Year, month and day of a day since 1970, in the Gregorian calendar.
-fn civil(day: i64) -> (i64, i64, i64) {
-    // Years are counted from 1 March, so that the leap day comes last; 400 of them have 146097 days.
-    let shifted = day + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, of_month)
 }
 
 /// Numbers from `low` to `high` that a field names; none when it is not a field.
@@ -176,7 +159,7 @@ mod tests {
     /// Minutes since 1970 as `YYYY-MM-DD HH:MM`.
     fn spell(at: Timestamp) -> String {
         let minutes = at.0 / MINUTE_MS;
-        let (year, month, day) = civil(minutes.div_euclid(DAY_MINUTES));
+        let (year, month, day) = civil_from_days(minutes.div_euclid(DAY_MINUTES));
         let (hour, minute) = (minutes.rem_euclid(DAY_MINUTES) / 60, minutes % 60);
         format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}")
     }

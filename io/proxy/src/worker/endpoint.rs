@@ -1,12 +1,11 @@
 //! An instance as one lane knows it: its connections, its load, and how far it is trusted.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
+use super::ending::Ending;
 use super::upstream_h2::Channels;
 use crate::http1::Wire;
 use crate::{Ejection, Endpoint};
@@ -39,8 +38,7 @@ pub(super) struct EndpointState {
     ejected_until: Cell<Option<Instant>>,
     /// No table in force names it.
     left: Cell<bool>,
-    /// Changes when streams that could go on for ever are to end.
-    ending: watch::Sender<()>,
+    pub(super) ending: Ending,
 }
 
 impl EndpointState {
@@ -56,7 +54,7 @@ impl EndpointState {
             ejections: Cell::new(0),
             ejected_until: Cell::new(None),
             left: Cell::new(false),
-            ending: watch::Sender::new(()),
+            ending: Ending::default(),
         }
     }
 
@@ -69,22 +67,6 @@ impl EndpointState {
     /// Whether no table names it any more.
     pub(super) fn has_left(&self) -> bool {
         self.left.get()
-    }
-
-    /// Ready when a stream that begins now is to end.
-    pub(super) fn ending(&self) -> impl Future<Output = ()> + use<> {
-        let mut ending = self.ending.subscribe();
-        async move {
-            if ending.changed().await.is_err() {
-                // Nobody can ask any more.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Asks such streams to end.
-    pub(super) fn end_streams(&self) {
-        self.ending.send_replace(());
     }
 
     /// A connection that was idle, the latest first.

@@ -207,8 +207,8 @@ impl Exchange {
     /// Ready when a stream that could go on for ever is to end: its release, its instance or the worker
     /// drains.
     pub(super) fn ending(&self) -> Ending {
-        let (release, mut worker) = (self.pool.load.ending(), self.lane.draining());
-        let instance = self.instance.as_ref().map(|instance| instance.ending());
+        let (release, mut worker) = (self.pool.load.ending.asked(), self.lane.draining());
+        let instance = self.instance.as_ref().map(|instance| instance.ending.asked());
         Box::pin(async move {
             let instance = async {
                 match instance {

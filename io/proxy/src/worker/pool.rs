@@ -1,49 +1,20 @@
 //! One release's instances on one lane, and what is under way to them.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use trimtab_model::ReleaseId;
 
+use super::ending::Ending;
 use super::endpoint::EndpointState;
 use crate::{Ejection, Policy, Pool, Protocol};
 
 /// What is under way to one release in one place, on one lane.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Load {
     pub(super) requests: Cell<u64>,
-    /// Changes when streams that could go on for ever are to end.
-    ending: watch::Sender<()>,
-}
-
-impl Default for Load {
-    fn default() -> Self {
-        Load {
-            requests: Cell::new(0),
-            ending: watch::Sender::new(()),
-        }
-    }
-}
-
-impl Load {
-    /// Ready when a stream that begins now is to end.
-    pub(super) fn ending(&self) -> impl Future<Output = ()> + use<> {
-        let mut ending = self.ending.subscribe();
-        async move {
-            if ending.changed().await.is_err() {
-                // The last table that names the release is gone, and nobody asks any more.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Asks such streams to end.
-    pub(super) fn end_streams(&self) {
-        self.ending.send_replace(());
-    }
+    pub(super) ending: Ending,
 }
 
 /// One release's instances on one lane.

@@ -287,11 +287,11 @@ impl Estate {
             let endpoints = self.endpoints.values().chain(&self.leaving);
             endpoints
                 .filter(|endpoint| ended.instances.contains(&endpoint.endpoint.instance))
-                .for_each(|endpoint| endpoint.end_streams());
+                .for_each(|endpoint| endpoint.ending.ask());
             return;
         }
         let meant = self.loads.iter().filter(|(placement, _)| ended.covers(placement));
-        meant.for_each(|(_, load)| load.end_streams());
+        meant.for_each(|(_, load)| load.ending.ask());
     }
 
     /// Closes connections that were idle for too long.

@@ -194,11 +194,7 @@ async fn a_worker_listens_nowhere_and_a_job_ends_once() {
     assert_eq!((over.restarts, over.problem), (0, None));
     let exit = over.last_exit.unwrap();
     assert_eq!(exit.code, Some(7));
-    assert!(
-        exit.last_lines[0].ends_with("/deep"),
-        "{:?}",
-        exit.last_lines
-    );
+    assert!(exit.last_lines[0].ends_with("/deep"), "{:?}", exit.last_lines);
     // Ensured again it runs again.
     job.generation = Generation(3);
     house.runtime.ensure(job.clone()).await.unwrap();
