@@ -36,7 +36,7 @@ pub(crate) fn before(
         service: service.clone(),
         environment: environment.clone(),
     };
-    match share_of(world, &place, settings) {
+    match standing_of(world, &place, settings) {
         Standing::Absent | Standing::Off => Ok(Before::Off),
         Standing::Ramp(Weight::FULL) => Ok(Before::OnForAll),
         Standing::Ramp(share) => Err(format!(
@@ -65,7 +65,7 @@ enum Standing {
     Other,
 }
 
-fn share_of(world: &World, place: &FlagPlace, settings: &FlagRollout) -> Standing {
+fn standing_of(world: &World, place: &FlagPlace, settings: &FlagRollout) -> Standing {
     let kept = world.flags.get(place);
     let written = kept
         .as_ref()
@@ -111,7 +111,7 @@ impl Work {
             return Err("failed to find the flag in the release's trimtab.yaml".to_owned());
         };
         let place = self.flag_place();
-        let now = share_of(&self.world, &place, settings);
+        let now = standing_of(&self.world, &place, settings);
         if share == Weight::ZERO {
             return self.disable_flag(&place, settings, now).await;
         }
