@@ -112,7 +112,8 @@ fn arrows_point_down_only() {
 
 /// Inside a layer: domain rooms may use the shared nouns and telemetry's; control carries between
 /// its neighbours; ingest writes to the two stores; steps and instances share what children have in
-/// common; containers are another runtime; pages speak the API's wire types.
+/// common; containers are another runtime; notices go out as all our requests do; pages speak the API's
+/// wire types.
 fn neighbour_allowed(layer: &str, room: &str, used: &str) -> bool {
     match layer {
         "domain" => used == "model" || (used == "telemetry" && room == "detection"),
@@ -122,6 +123,7 @@ fn neighbour_allowed(layer: &str, room: &str, used: &str) -> bool {
                 || (matches!(room, "series" | "store") && used == "wal")
                 || (matches!(room, "runner" | "runtime" | "docker") && used == "child")
                 || (room == "docker" && used == "runtime")
+                || (room == "notify" && used == "outgoing")
         }
         "face" => room == "web" && used == "api",
         _ => false,

@@ -226,10 +226,13 @@ fn steered(body: &Value, well: bool, last: &str) -> Told {
         "retried" => info(format!("tried again by {by}")),
         "hook_ran" => {
             let hook = body["hook"]["at"].as_str().unwrap_or_default();
+            let said = body["said"].as_str().or(body["outcome"]["reason"].as_str());
+            let said = said.and_then(|said| said.lines().next());
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
             either(
                 well,
-                &format!("the job `{hook}` passed"),
-                &format!("the job `{hook}` failed"),
+                &format!("the job `{hook}` passed{said}"),
+                &format!("the job `{hook}` failed{said}"),
             )
         }
         "recalled" => ("warning", format!("recalled by {}", text_of(body, "group"))),

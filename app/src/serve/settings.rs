@@ -66,6 +66,7 @@ pub(crate) fn repositories(server: &Server, data: &Path) -> Vec<Repository> {
 pub(crate) fn grants(server: &Server) -> Grants {
     Grants {
         secrets: server.secrets.clone(),
+        hooks: server.hooks.clone(),
         users: server.users.clone(),
         docker: server.docker.as_ref().map(|docker| PathBuf::from(&docker.socket)),
     }

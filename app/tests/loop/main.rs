@@ -14,6 +14,7 @@ mod crash;
 mod driver;
 mod flags;
 mod forge;
+mod hooks;
 mod house;
 mod incidents;
 mod people;

@@ -18,14 +18,14 @@ mod tests;
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
     Absences, Absent, Actions, Application, Approval, Artifact, Ask, BusinessMetric, Command, Direction,
-    Ejection, FlagRollout, Freeze, Health, Hooks, Inconclusive, Limits, Liveness, MetricSettings, Metrics,
-    Network, Objectives, Overlap, Pipeline, Portion, Production, Project, Protocol, RateLimit, Regressed,
-    Rolling, Route, Run, RunKind, Schedule, Staging, Step, StrategyName, Tester, Tolerance, VerdictMetric,
-    VerdictSettings, Weekday, json_schema, parse,
+    Ejection, Expect, FlagRollout, Freeze, HOOK_PAUSE_MAX, Health, Hooks, HttpHook, Inconclusive, Job,
+    Limits, Liveness, Method, MetricSettings, Metrics, Network, Objectives, Overlap, Pipeline, Portion,
+    Production, Project, Protocol, RateLimit, Regressed, Rolling, Route, Run, RunKind, Schedule, Staging,
+    Step, StrategyName, Tester, Tolerance, VerdictMetric, VerdictSettings, Weekday, json_schema, parse,
 };
 pub use server::{
-    Acme, Docker, Email, Group, Notify, Repository, Retention, Secret, Server, ServiceSecret, Slack, Sms,
-    Tls, Webhook, parse_server, server_json_schema,
+    Acme, Docker, Email, Group, HookKey, Notify, Repository, Retention, Secret, Server, ServiceSecret, Slack,
+    Sms, Tls, Webhook, parse_server, server_json_schema,
 };
 pub use units::{Percent, Period};
 pub use yaml::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

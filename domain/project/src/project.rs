@@ -2,6 +2,7 @@
 
 mod flag;
 mod freeze;
+mod hook;
 mod production;
 mod reading;
 mod route;
@@ -18,6 +19,8 @@ use trimtab_model::{Role, ServiceName};
 
 pub use flag::FlagRollout;
 pub use freeze::{Freeze, Weekday};
+pub(crate) use hook::host_and_port;
+pub use hook::{Expect, HOOK_PAUSE_MAX, HttpHook, Job, Method};
 pub use reading::parse;
 pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
 pub use run::{Ask, Health, Limits, Liveness, Network, Overlap, Run, RunKind};
@@ -174,8 +177,8 @@ pub struct Step {
     pub requests_min: u64,
     /// What a watch without a verdict leads to; left out, what `verdict` says.
     pub on_inconclusive: Option<Inconclusive>,
-    /// A command that must pass after the watch; gets TARGET_URL.
-    pub job: Option<Command>,
+    /// A command or a request that must pass after the watch; a command gets TARGET_URL.
+    pub job: Option<Job>,
     /// True when a person must say yes after that.
     pub approval: bool,
     /// How long the step is held after that.
@@ -197,18 +200,18 @@ pub struct Rolling {
     pub on_inconclusive: Inconclusive,
 }
 
-/// Jobs on the way. They get TRIMTAB_RELEASE, TRIMTAB_ENVIRONMENT and TRIMTAB_HOOK.
+/// Jobs on the way: commands or requests. Commands get TRIMTAB_RELEASE, TRIMTAB_ENVIRONMENT and TRIMTAB_HOOK.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Hooks {
     /// Before anything else.
-    pub before: Option<Command>,
+    pub before: Option<Job>,
     /// Before the first instance: the migration that adds what the new release needs.
-    pub expand: Option<Command>,
+    pub expand: Option<Job>,
     /// After the previous release is gone: the migration that takes away what only it needed. Nothing
     /// leads back from there.
-    pub contract: Option<Command>,
-    /// After everything else; gets TARGET_URL.
-    pub after: Option<Command>,
+    pub contract: Option<Job>,
+    /// After everything else; a command gets TARGET_URL.
+    pub after: Option<Job>,
 }
 
 /// How a new release is judged against the previous one.

@@ -3,10 +3,10 @@
 /// Makes a derived schema say what the reader does: every field with a default may be left out, no
 /// unknown field may be there, and a command may be one line.
 pub(crate) fn strict_schema(mut schema: serde_json::Value) -> serde_json::Value {
-    const NEEDED: [&str; 24] = [
+    const NEEDED: [&str; 26] = [
         "service", "pipeline", "run", "artifact", "paths", "command", "name", "query", "path", "cert", "key",
         "from", "to", "until", "day", "lasts", "weight", "webhook", "url", "secret", "smtp", "account",
-        "token", "services",
+        "token", "services", "http", "hosts",
     ];
     fn walk(node: &mut serde_json::Value, needed: &[&str]) {
         if let Some(object) = node.as_object_mut() {

@@ -2,6 +2,7 @@
 
 mod acme;
 mod groups;
+mod hooks;
 mod instances;
 mod reading;
 
@@ -14,6 +15,7 @@ use trimtab_model::ServiceName;
 
 pub use acme::Acme;
 pub use groups::Group;
+pub use hooks::HookKey;
 pub use instances::{Docker, ServiceSecret};
 pub use reading::parse_server;
 
@@ -54,6 +56,8 @@ pub struct Server {
     pub notify: Notify,
     /// What instances may be given as `{secret: NAME}` in their environment.
     pub secrets: BTreeMap<String, ServiceSecret>,
+    /// What requests of rollouts may be signed with, or carry, and where.
+    pub hooks: BTreeMap<String, HookKey>,
     /// Users that a `trimtab.yaml` may ask for in `run.user`: names, uids, or uid:gid. Nobody unless named here.
     pub users: Vec<String>,
     /// The engine that runs images; left out, images are refused.

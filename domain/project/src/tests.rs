@@ -39,7 +39,7 @@ production:
     - {weight: 25%, watch: 5m, requests_min: 100, on_inconclusive: ask, job: ./check.sh, approval: true, pause: 10m}
   rolling: {surge_max: 25%, unavailable_max: 0, ready_min: 5s, progress: 10m, on_inconclusive: pass}
   flag: {key: new-search, on: "on", off: "off", by: tenant, steps: [10%, 50%]}
-  hooks: {before: ./announce.sh, expand: ./migrate.sh up, contract: ./migrate.sh tidy, after: ./warm.sh}
+  hooks: {before: ./announce.sh, expand: ./migrate.sh up, contract: ./migrate.sh tidy, after: {http: https://ci.example.org/deployed, method: POST, timeout: 10s, secret: CI_KEY, bearer: CI_TOKEN, attempts: 5, expect: 2xx}}
   freezes:
     - {from: 2026-12-24, until: 2027-01-02T08:00Z}
     - {day: friday, at: '16:00', lasts: 64h}
@@ -99,6 +99,9 @@ notify:
   webhook: {url: "https://example.org/hook", secret: {env: HOOK_SECRET}}
 secrets:
   BLOCKS_DB: {file: /run/secrets/blocks-db, services: [blocks]}
+hooks:
+  CI_KEY: {hosts: [ci.example.org], signing: {env: CI_KEY}, services: [blocks]}
+  CI_TOKEN: {hosts: [ci.example.org], bearer: {file: /run/secrets/ci}}
 users: [blocks, '1001:1001']
 docker: {socket: /var/run/docker.sock}
 "#;
@@ -356,6 +359,93 @@ fn strategies_say_what_is_wrong_with_their_settings() {
     trimtab.yaml:5:96: production.freezes[2].from: missing; add its beginning: 'from: 2026-12-24'
     trimtab.yaml:5:96: production.freezes[2].until: missing; add its end: 'until: 2027-01-02'
     trimtab.yaml:5:101: production.freezes[2].at: this belongs to a weekly freeze; add its day: 'day: friday'
+    "#);
+}
+
+#[test]
+fn hooks_say_what_is_wrong_with_their_requests() {
+    let head = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: ./a}\nproduction:\n";
+    let with = |text: &str| problems(&format!("{head}{text}"));
+    let text = "  hooks:
+    before: {http: ftp://ci.example.org, metod: POST}
+    expand: {http: https://me@ci.example.org/, method: DELETE, attempts: 0}
+    contract: {http: http://ci.example.org/, bearer: CI, secret: {env: CI}, expect: [99, 5xx]}
+    after: {http: https://ci.example.org/, secret: hunter-22, expect: [], run: ./a}
+  steps: [{weight: 5%, job: {http: https://ci.example.org#x, timeout: 0s}}]
+";
+    assert_snapshot!(with(text), @r#"
+    trimtab.yaml:6:20: production.hooks.before.http: it does not begin with https:// (or http://); write https://host/path
+    trimtab.yaml:6:42: production.hooks.before.metod: unknown field; did you mean "method"?
+    trimtab.yaml:7:20: production.hooks.expand.http: the address holds a user or a password; name a token by 'bearer: NAME'
+    trimtab.yaml:7:56: production.hooks.expand.method: "DELETE" is not known; write one of: POST, PUT, GET
+    trimtab.yaml:7:74: production.hooks.expand.attempts: "0" is not a whole number from 1 to 20; write a whole number from 1 to 20
+    trimtab.yaml:8:54: production.hooks.contract.bearer: the token would cross the network in the clear; write the address with https://
+    trimtab.yaml:8:66: production.hooks.contract.secret: expected a name; what it stands for is the server's, not the repository's, to say; write the name of an entry of `hooks` in trimtab-server.yaml
+    trimtab.yaml:8:86: production.hooks.contract.expect[0]: "99" is not allowed here; write 2xx, or statuses from 200 to 499: [200, 404]
+    trimtab.yaml:8:90: production.hooks.contract.expect[1]: "5xx" is not allowed here; write 2xx, or statuses from 200 to 499: [200, 404]
+    trimtab.yaml:9:52: production.hooks.after.secret: not a name; write the name of an entry of `hooks` in trimtab-server.yaml: letters, digits and '_'
+    trimtab.yaml:9:71: production.hooks.after.expect: no answer would be a yes; write 2xx
+    trimtab.yaml:9:75: production.hooks.after.run: unknown field; remove it, or use one of: http, method, timeout, secret, bearer, attempts, expect
+    trimtab.yaml:10:36: production.steps[0].job.http: the address holds a character that none may hold; write others than plain ones as %XX, and leave out '#' and '\'
+    trimtab.yaml:10:71: production.steps[0].job.timeout: zero is no length of time here; write at least 1ms
+    "#);
+}
+
+#[test]
+fn requests_of_hooks_are_read_and_their_places_known() {
+    let text = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: ./a}\nproduction:
+  hooks: {before: {http: \"https://CI.example.org:8443/go\", expect: [204, 4xx], secret: CI}, after: ./b}
+  steps: [{weight: 5%, job: {http: https://ci.example.org/}}]
+  flag: {key: k, steps: [{weight: 10%, job: ./c}]}
+";
+    let project = parse("trimtab.yaml", text).unwrap();
+    let jobs = project.production.jobs();
+    let fields: Vec<&str> = jobs.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "production.hooks.before",
+            "production.hooks.after",
+            "production.steps[0].job",
+            "production.flag.steps[0].job"
+        ]
+    );
+    let (Job::Http(before), Job::Http(gate)) = (jobs[0].1, jobs[2].1) else {
+        panic!("{jobs:?}");
+    };
+    assert_eq!(
+        (before.host.as_str(), before.at),
+        ("ci.example.org:8443", (5, 19))
+    );
+    let yes = [200, 204, 403, 500].map(|status| before.expect.holds(status));
+    assert_eq!(yes, [false, true, true, false]);
+    assert_eq!((gate.attempts, gate.timeout), (5, Period::seconds(10)));
+    assert!(gate.expect.holds(299) && !gate.expect.holds(301));
+    assert_eq!(gate.longest_ms(), 5 * 10_000 + 4 * 60_000);
+}
+
+#[test]
+fn keys_of_hooks_are_bound_to_their_hosts() {
+    let text = "hooks:
+  CI: {hosts: [CI.example.org, 'ci.example.org:8443'], signing: {env: CI}}
+";
+    let server = parse_server("trimtab-server.yaml", text).unwrap();
+    let hosts: Vec<&str> = server.hooks["CI"].hosts.iter().map(String::as_str).collect();
+    assert_eq!(hosts, ["ci.example.org", "ci.example.org:8443"]);
+    let text = "hooks:
+  CI: {signing: {env: CI}, bearer: {env: CI}}
+  ci-2: {hosts: [a], signing: {env: CI}}
+  NONE: {hosts: ['*', 'https://ci.example.org'], bearer: hunter22}
+  LESS: {hosts: [a]}
+";
+    assert_snapshot!(server_problems(text), @r#"
+    trimtab-server.yaml:2:7: hooks.CI.hosts: missing; add where it may go: 'hosts: [ci.example.org]'
+    trimtab-server.yaml:2:17: hooks.CI.signing: it must be a signing key or a bearer token, and one of them; write 'signing: {env: NAME}', or 'bearer: {env: NAME}'
+    trimtab-server.yaml:3:3: hooks.ci-2: not a name of a key; use letters, digits and '_', not beginning with a digit
+    trimtab-server.yaml:4:18: hooks.NONE.hosts[0]: "*" is not a host; write ci.example.org, or ci.example.org:8443
+    trimtab-server.yaml:4:23: hooks.NONE.hosts[1]: "https://ci.example.org" is not a host; write ci.example.org, or ci.example.org:8443
+    trimtab-server.yaml:4:58: hooks.NONE.bearer: expected where the secret is; write {env: NAME} or {file: PATH}: configuration files hold no secrets
+    trimtab-server.yaml:5:9: hooks.LESS.signing: it must be a signing key or a bearer token, and one of them; write 'signing: {env: NAME}', or 'bearer: {env: NAME}'
     "#);
 }
 

@@ -34,12 +34,14 @@ pub enum Event {
         generation: Generation,
         outcome: Outcome,
     },
-    /// A job of the team ended.
+    /// A job of the team ended; `said` is what it told people who passed it.
     HookRan {
         at: Timestamp,
         hook: Hook,
         generation: Generation,
         outcome: Outcome,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<String>,
     },
     /// The off-traffic tests ended.
     Tested {

@@ -22,6 +22,7 @@ mod forward;
 mod gates;
 pub mod group;
 mod guard;
+pub mod hook_answer;
 mod machine;
 mod phase;
 mod plan;

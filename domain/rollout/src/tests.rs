@@ -184,6 +184,7 @@ pub(crate) fn answers(effect: &Effect, at: Timestamp) -> Vec<Event> {
             hook,
             generation,
             outcome,
+            said: None,
         }),
         Effect::StartInstances {
             release, generation, ..

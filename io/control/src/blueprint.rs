@@ -7,7 +7,7 @@ use trimtab_incident::GuardRails;
 use trimtab_model::{Timestamp, Weight};
 use trimtab_pipeline::{Stage, StagePlan};
 use trimtab_project::{
-    Command, FlagRollout, Inconclusive, Production, Project, Regressed, RunKind, Step, StrategyName,
+    Command, FlagRollout, Inconclusive, Job, Production, Project, Regressed, RunKind, Step, StrategyName,
 };
 use trimtab_rollout::blue_green::BlueGreen;
 use trimtab_rollout::canary::{Canary, CanaryStep};
@@ -15,6 +15,8 @@ use trimtab_rollout::flag::{Flag, FlagStep};
 use trimtab_rollout::rolling::Rolling;
 use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Plan, Strategy};
 use trimtab_runtime::{Ask, HealthCheck, Liveness};
+
+use crate::grants::Grants;
 
 /// Beyond its own limit, how long a step may take to be killed and reported.
 const STEP_GRACE: Duration = Duration::from_secs(30);
@@ -36,10 +38,11 @@ pub fn parse(text: &str) -> Result<Project, String> {
     })
 }
 
-/// The same of a file that is to be shipped: its queries are read as well.
-pub fn parse_new(text: &str) -> Result<Project, String> {
+/// The same of a file that is to be shipped: its queries are read as well, and what its hooks may carry.
+pub fn parse_new(text: &str, grants: &Grants) -> Result<Project, String> {
     let project = parse(text)?;
-    let problems = crate::own_metrics::problems(&project);
+    let mut problems = crate::own_metrics::problems(&project);
+    problems.extend(grants.problems_of_hooks(&project));
     if problems.is_empty() {
         Ok(project)
     } else {
@@ -248,8 +251,8 @@ pub fn hooks(project: &Project) -> Hooks {
     }
 }
 
-/// The command of a hook of a rollout, if the project has one.
-pub fn hook<'a>(project: &'a Project, plan: &Plan, hook: Hook) -> Option<&'a Command> {
+/// What a hook of a rollout does, if the project has it.
+pub fn hook<'a>(project: &'a Project, plan: &Plan, hook: Hook) -> Option<&'a Job> {
     let hooks = &project.production.hooks;
     match hook {
         Hook::Before => hooks.before.as_ref(),

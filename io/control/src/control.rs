@@ -202,6 +202,7 @@ impl Control {
             workspaces: Workspaces::new(dir.join("workspaces")),
             repositories: options.repositories,
             groups: options.groups,
+            grants: options.grants,
             models: std::sync::RwLock::new(models(&dir)),
             machines: OnceLock::new(),
             journal: journal.clone(),

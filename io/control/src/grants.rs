@@ -1,19 +1,22 @@
-//! What `trimtab-server.yaml` grants to instances. Nothing that it does not name.
+//! What `trimtab-server.yaml` grants to instances; `hook_keys` says what it grants to hooks. Nothing that it does not
+//! name.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use trimtab_model::ServiceName;
-use trimtab_project::{Run, Secret, ServiceSecret};
+use trimtab_project::{HookKey, Run, Secret, ServiceSecret};
 
 /// Longest secret, so that one fits into an environment.
 const SECRET_BYTES_MAX: usize = 64 * 1024;
 
-/// Secrets and users that instances may have.
+/// Secrets and users that instances may have, and keys that hooks may.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     /// By name.
     pub secrets: BTreeMap<String, ServiceSecret>,
+    /// What requests of rollouts may carry, by name.
+    pub hooks: BTreeMap<String, HookKey>,
     /// Users that may be asked for.
     pub users: Vec<String>,
     /// The socket of the engine that runs images; none: images are refused.
@@ -57,7 +60,7 @@ impl Grants {
     }
 }
 
-fn read(place: &Secret) -> Result<String, String> {
+pub(crate) fn read(place: &Secret) -> Result<String, String> {
     let text = match place {
         Secret::Env(name) => {
             std::env::var(name).map_err(|_| format!("is not set: {name} in the server's environment"))?
@@ -92,7 +95,7 @@ mod tests {
         let grants = Grants {
             secrets: server.secrets,
             users: server.users,
-            docker: None,
+            ..Grants::default()
         };
         let blocks = ServiceName::new("blocks").unwrap();
         let wanted = |name: &str| BTreeMap::from([("KEY".to_owned(), name.to_owned())]);

@@ -58,12 +58,16 @@ impl Work {
     async fn carry_out(self, effect: Effect) -> Event {
         match effect {
             Effect::RunHook { hook, generation } => {
-                let outcome = outcome(self.hook(hook).await);
+                let (outcome, said) = match self.hook(hook, generation).await {
+                    Ok(said) => (Outcome::Done, said),
+                    Err(reason) => (Outcome::Failed { reason }, None),
+                };
                 Event::HookRan {
                     at: clock::now(),
                     hook,
                     generation,
                     outcome,
+                    said,
                 }
             }
             Effect::StartInstances {

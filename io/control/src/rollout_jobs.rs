@@ -1,13 +1,26 @@
-//! The team's jobs on a rollout's way: off-traffic tests, gates between steps, hooks, migrations.
+//! The team's jobs on a rollout's way: off-traffic tests, gates between steps, hooks, migrations. Those that are
+//! requests go out in `http_hooks`.
 
-use trimtab_model::ReleaseId;
-use trimtab_project::Command;
+use trimtab_model::{Generation, ReleaseId};
+use trimtab_project::{Command, Job};
 use trimtab_rollout::Hook;
 use trimtab_runner::{StepEnd, StepSpec, run_step};
 
 use crate::blueprint;
 use crate::fleet::target_url;
 use crate::rollout_hands::Work;
+
+/// What a hook is called for programs.
+pub(crate) fn name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Before => "before",
+        Hook::Expand => "expand",
+        Hook::Gate { .. } => "gate",
+        Hook::Barrier { .. } => "barrier",
+        Hook::Contract => "contract",
+        Hook::After => "after",
+    }
+}
 
 impl Work {
     pub(crate) async fn test(&self, release: &ReleaseId) -> Result<(), String> {
@@ -18,23 +31,20 @@ impl Work {
         }
     }
 
-    pub(crate) async fn hook(&self, hook: Hook) -> Result<(), String> {
+    /// Runs a hook; what it told people who passed it, if anything.
+    pub(crate) async fn hook(&self, hook: Hook, generation: Generation) -> Result<Option<String>, String> {
+        if let Hook::Barrier { step } = hook {
+            return self.barrier(step).await.map(|()| None);
+        }
         let release = self.world.release(&self.plan.candidate);
         let (_, project) = release.map_err(|error| error.to_string())?;
-        let name = match hook {
-            Hook::Before => "before",
-            Hook::Expand => "expand",
-            Hook::Barrier { step } => return self.barrier(step).await,
-            Hook::Gate { .. } => "gate",
-            Hook::Contract => "contract",
-            Hook::After => "after",
-        };
         match blueprint::hook(&project, &self.plan, hook) {
-            Some(command) => {
-                self.job(&hook.to_string(), command, &[("TRIMTAB_HOOK", name)])
-                    .await
+            Some(Job::Command(command)) => {
+                let env = [("TRIMTAB_HOOK", name(hook))];
+                self.job(&hook.to_string(), command, &env).await.map(|()| None)
             }
-            None => Ok(()),
+            Some(Job::Http(http)) => self.request(hook, generation, http).await.map(Some),
+            None => Ok(None),
         }
     }
 

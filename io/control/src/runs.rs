@@ -22,7 +22,7 @@ pub async fn start(
         format!("no repository of {service} is known; add it to `repositories` in trimtab-server.yaml")
     })?;
     let (asked, text) = world.workspaces.project_file(repository, commit).await?;
-    let project = blueprint::parse_new(&text)?;
+    let project = blueprint::parse_new(&text, &world.grants)?;
     if project.service != *service {
         return Err(format!(
             "trimtab.yaml: service: {} is not {service}; correct the name",

@@ -112,11 +112,15 @@ async fn start_as(
         ));
     }
     bound(world, &service, environment, release)?;
+    let plain = direct || environment.as_str() != PRODUCTION;
+    let problems = world.grants.problems_of_hooks(&project);
+    if !plain && !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
     supersede(world, &service, environment).await?;
     let baseline = world
         .stable(&service, environment)
         .filter(|stable| stable != release);
-    let plain = direct || environment.as_str() != PRODUCTION;
     // What returns to a known release asks nobody: no steps, no analysis, no gates, no freezes.
     let (strategy, hooks, freezes) = if plain {
         let drain_ms = project.production.drain.as_millis();
@@ -225,16 +229,8 @@ fn bound(
 /// The longest that a hook may take, and a little for its end to be reported.
 fn hook_ms(project: &trimtab_project::Project) -> u64 {
     const GRACE_MS: u64 = 30_000;
-    let production = &project.production;
-    let hooks = &production.hooks;
-    let jobs = [&hooks.before, &hooks.expand, &hooks.contract, &hooks.after];
-    let gates = production.steps.iter().map(|step| &step.job);
-    let longest = jobs
-        .into_iter()
-        .chain(gates)
-        .flatten()
-        .map(|job| job.timeout.as_millis())
-        .max();
+    let jobs = project.production.jobs();
+    let longest = jobs.iter().map(|(_, job)| job.longest_ms()).max();
     longest.unwrap_or(0) + GRACE_MS
 }
 

@@ -21,6 +21,7 @@ use crate::evidence::Evidence;
 use crate::exposures::Exposures;
 use crate::flag_book::FlagBook;
 use crate::fleet::{Fleet, FleetError};
+use crate::grants::Grants;
 use crate::host::{Host, Snapshot, number_of};
 use crate::machines::{Groups, Incidents, Rollouts, Runs};
 use crate::releases::{Recorded, Releases};
@@ -85,6 +86,8 @@ pub struct World {
     pub repositories: Vec<Repository>,
     /// What is released together.
     pub groups: Vec<Together>,
+    /// What instances and hooks may have.
+    pub grants: Grants,
     /// What was learned.
     pub models: std::sync::RwLock<Models>,
     /// The kinds of machines.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
 use crate::message::{Message, cut};
-use crate::{Email, Encryption, NotifyError, address};
+use crate::{Email, Encryption, NotifyError};
 
 /// Longest subject in characters.
 const SUBJECT_CHARS_MAX: usize = 150;
@@ -56,7 +56,7 @@ pub(crate) fn check(email: &Email) -> Result<(), NotifyError> {
             return Err("`to` is empty; name at least one address".to_owned());
         }
         let ip = host.parse().ok();
-        if let Some(refusal) = ip.and_then(|ip| address::refusal(&host, ip)) {
+        if let Some(refusal) = ip.and_then(|ip| trimtab_outgoing::refusal(&host, ip)) {
             return Err(refusal);
         }
         let here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
@@ -167,7 +167,9 @@ pub(crate) async fn send(email: &Email, message: &Message, timeout: Duration) ->
     let (host, port) = host_and_port(email).map_err(Failure::permanent)?;
     let mail = compose(email, message).map_err(Failure::permanent)?;
     let tls = tls(email, &host).map_err(Failure::permanent)?;
-    let addresses = address::resolve(&host, port).await.map_err(Failure::passing)?;
+    let addresses = trimtab_outgoing::resolve(&host, port)
+        .await
+        .map_err(Failure::passing)?;
     let address = addresses
         .first()
         .ok_or_else(|| Failure::passing("the server has no address"))?;

@@ -9,7 +9,6 @@
 //! The outbox takes no lock of its own: one process at a time may have it open (the journal's lock beside it
 //! sees to that in `serve`).
 
-mod address;
 mod backoff;
 mod email;
 mod error;
@@ -17,7 +16,6 @@ mod http;
 mod message;
 mod outbox;
 mod receivers;
-mod secret;
 mod slack;
 mod sms;
 mod table;
@@ -29,5 +27,4 @@ pub use error::NotifyError;
 pub use message::{Channel, Message};
 pub use outbox::{Counts, Delivery, Enqueued, FORMAT, Outbox, Status};
 pub use receivers::{Email, Encryption, Receivers, Slack, Sms, Webhook};
-pub use secret::Secret;
-pub use webhook::signature;
+pub use trimtab_outgoing::{Secret, signature};

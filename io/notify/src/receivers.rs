@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 use crate::message::Channel;
-use crate::{NotifyError, Secret, address};
+use crate::{NotifyError, Secret};
 
 /// All receivers; a channel without one takes messages and marks them so.
 #[derive(Debug, Clone, Default)]
@@ -82,24 +82,7 @@ pub struct Webhook {
 
 /// Checks an address of the configuration. The text never holds the address: it may be a secret.
 pub(crate) fn url(channel: &'static str, text: &str) -> Result<Url, NotifyError> {
-    let wrong = |reason: String| NotifyError::Receiver { channel, reason };
-    let url = Url::parse(text).map_err(|error| wrong(format!("the address is none: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(
-            "the address must begin with https:// (or http://)".to_owned(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("the address must not hold a user or a password".to_owned()));
-    }
-    let host = url
-        .host_str()
-        .ok_or_else(|| wrong("the address has no host".to_owned()))?;
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-    if let Some(refusal) = literal.and_then(|ip| address::refusal(host, ip)) {
-        return Err(wrong(refusal));
-    }
-    Ok(url)
+    trimtab_outgoing::check(text).map_err(|reason| NotifyError::Receiver { channel, reason })
 }
 
 impl Receivers {

@@ -1,11 +1,10 @@
 //! A signed JSON post for programs.
 
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
-use sha2::Sha256;
 use trimtab_model::Timestamp;
+use trimtab_outgoing::signature;
 
 use crate::error::Failure;
 use crate::message::Message;
@@ -13,19 +12,6 @@ use crate::{Webhook, http};
 
 /// Version of the body's shape.
 const VERSION: u32 = 1;
-
-/// The value of `X-Trimtab-Signature`: `t=<seconds>,v1=<hex>`, the HMAC-SHA256 of `<seconds>.<body>` over the
-/// raw bytes. A receiver computes it anew, compares in constant time, and refuses old seconds.
-pub fn signature(secret: &str, at: Timestamp, body: &[u8]) -> String {
-    let seconds = at.0.div_euclid(1_000);
-    // HMAC takes a key of any length, so the error never comes; an empty signature would verify nowhere.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
-        return String::new();
-    };
-    mac.update(format!("{seconds}.").as_bytes());
-    mac.update(body);
-    format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes()))
-}
 
 pub(crate) fn payload(message: &Message) -> Vec<u8> {
     let fields: Vec<_> = message

@@ -82,7 +82,7 @@ async fn next(shared: &Shared, channel: Channel) -> Result<Next, NotifyError> {
 }
 
 fn furthest(shared: &Shared) -> Duration {
-    shared.schedule.pause_max.max(http::RETRY_AFTER_MAX)
+    shared.schedule.pause_max.max(trimtab_outgoing::RETRY_AFTER_MAX)
 }
 
 async fn attempt(

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use super::reading::command;
+use super::hook::job;
 use super::verdict::inconclusive;
 use super::{Hooks, Inconclusive, Rolling, Step};
 use crate::read::Value;
@@ -137,7 +137,7 @@ fn step(value: Value<'_>) -> Option<Step> {
         watch,
         requests_min: fields.or("requests_min", |v| v.integer(0, 1_000_000_000), 0),
         on_inconclusive: fields.maybe("on_inconclusive", inconclusive),
-        job: fields.maybe("job", command),
+        job: fields.maybe("job", job),
         approval: fields.or("approval", Value::boolean, false),
         pause: fields.or("pause", Value::period, Period::default()),
     };
@@ -191,7 +191,7 @@ pub(super) fn rolling(value: Value<'_>) -> Option<Rolling> {
 pub(super) fn hooks(value: Value<'_>) -> Option<Hooks> {
     let fields = value.fields(&["before", "expand", "contract", "after"])?;
     let [before, expand, contract, after] =
-        ["before", "expand", "contract", "after"].map(|name| fields.maybe(name, command));
+        ["before", "expand", "contract", "after"].map(|name| fields.maybe(name, job));
     Some(Hooks {
         before,
         expand,

@@ -46,6 +46,7 @@ fn server(value: Value<'_>) -> Option<Server> {
         "retention",
         "notify",
         "secrets",
+        "hooks",
         "users",
         "docker",
     ])?;
@@ -67,6 +68,7 @@ fn server(value: Value<'_>) -> Option<Server> {
         retention: fields.or("retention", retention, RETENTION),
         notify: fields.or("notify", notify, Notify::default()),
         secrets: fields.or("secrets", instances::secrets, Default::default()),
+        hooks: fields.or("hooks", super::hooks::hooks, Default::default()),
         users: fields.or("users", instances::users, Vec::new()),
         docker: fields.maybe("docker", instances::docker),
     };
@@ -244,7 +246,7 @@ fn sms(value: Value<'_>) -> Option<Sms> {
 const SECRET_MEND: &str = "write {env: NAME} or {file: PATH}: configuration files hold no secrets";
 
 /// `{env: NAME}` or `{file: path}`.
-fn secret(value: Value<'_>) -> Option<Secret> {
+pub(super) fn secret(value: Value<'_>) -> Option<Secret> {
     if !matches!(value.node.kind, Kind::Map(_)) {
         return value.wrong("expected where the secret is", SECRET_MEND);
     }

@@ -401,6 +401,7 @@ impl<C: Control> Shell<C> {
                 hook,
                 generation,
                 outcome,
+                said: None,
             },
             Effect::StartInstances {
                 release, generation, ..

@@ -12,13 +12,13 @@ impl Secret {
         Secret(value.into())
     }
 
-    /// The value, for the one place that sends it.
-    pub(crate) fn expose(&self) -> &str {
+    /// The value, for the places that send it.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 
     /// `text` without this value, wherever a receiver echoed it.
-    pub(crate) fn mask(&self, text: &str) -> String {
+    pub fn mask(&self, text: &str) -> String {
         if self.0.is_empty() {
             text.to_owned()
         } else {

@@ -35,7 +35,7 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// Why `ip` is refused as an address of `host`; none: it may be used.
-pub(crate) fn refusal(host: &str, ip: IpAddr) -> Option<String> {
+pub fn refusal(host: &str, ip: IpAddr) -> Option<String> {
     let ip = match ip {
         IpAddr::V6(v6) => embedded(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
         v4 => v4,
@@ -60,7 +60,7 @@ pub(crate) fn refusal(host: &str, ip: IpAddr) -> Option<String> {
 }
 
 /// Resolves a name and refuses it if any of its addresses is refused.
-pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found: Vec<SocketAddr> = tokio::net::lookup_host((bare, port))
         .await
