@@ -8,17 +8,8 @@ use crate::yaml::{Kind, Node};
 type Variables = BTreeMap<String, String>;
 
 impl<'a> Value<'a> {
-    /// Environment variables.
-    pub(crate) fn environment(self) -> Option<Variables> {
-        self.variables(false).map(|(plain, _)| plain)
-    }
-
     /// Environment variables, and those that name a secret: `{secret: NAME}`.
-    pub(crate) fn environment_with_secrets(self) -> Option<(Variables, Variables)> {
-        self.variables(true)
-    }
-
-    fn variables(self, secrets_too: bool) -> Option<(Variables, Variables)> {
+    pub(crate) fn environment(self) -> Option<(Variables, Variables)> {
         let Kind::Map(entries) = &self.node.kind else {
             return self.wrong(
                 format!("expected variables, found {}", self.found()),
@@ -48,13 +39,13 @@ impl<'a> Value<'a> {
                 Kind::Nothing => {
                     plain.insert(key.text.clone(), String::new());
                 }
-                Kind::Map(_) if secrets_too => {
+                Kind::Map(_) => {
                     secrets.extend(
                         self.secret(node, path.clone())
                             .map(|name| (key.text.clone(), name)),
                     );
                 }
-                Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
+                Kind::Scalar { .. } | Kind::List(_) => {
                     let mend = "write one value of at most 16 KiB";
                     self.sink.report(node.place, &path, "not a single value", mend);
                     continue;

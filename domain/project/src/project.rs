@@ -29,6 +29,7 @@ pub use strategy::Portion;
 pub use verdict::{Absences, Absent, Direction, MetricSettings, Tolerance, VerdictMetric};
 
 use crate::{Percent, Period};
+use run::Variable;
 
 /// How a service is built, tested, run and shipped: the whole of `trimtab.yaml`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -71,15 +72,21 @@ pub struct Pipeline {
     pub artifact: Artifact,
 }
 
-/// A command: one shell line, or `{run, timeout, env}`.
+/// A command: one shell line, or `{run, timeout, env, user}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Command {
     /// The shell line.
     pub run: String,
     /// When it is killed.
     pub timeout: Period,
-    /// Variables added to its environment.
+    /// Variables added to its environment: a value, or `{secret: NAME}` for one of the server's secrets.
+    #[schemars(with = "BTreeMap<String, Variable>")]
     pub env: BTreeMap<String, String>,
+    /// Variables that are secrets of the server, by the secret's name.
+    #[schemars(skip)]
+    pub secrets: BTreeMap<String, String>,
+    /// The user it runs as: `name`, `uid` or `uid:gid`. The server must allow it.
+    pub user: Option<String>,
 }
 
 /// What is packed into the artifact.

@@ -54,11 +54,11 @@ pub struct Server {
     pub retention: Retention,
     /// Whom to tell, and how.
     pub notify: Notify,
-    /// What instances may be given as `{secret: NAME}` in their environment.
+    /// What instances, and steps where it says so, may be given as `{secret: NAME}` in their environment.
     pub secrets: BTreeMap<String, ServiceSecret>,
     /// What requests of rollouts may be signed with, or carry, and where.
     pub hooks: BTreeMap<String, HookKey>,
-    /// Users that a `trimtab.yaml` may ask for in `run.user`: names, uids, or uid:gid. Nobody unless named here.
+    /// Users that a `trimtab.yaml` may ask for in `user`: names, uids, or uid:gid. Nobody unless named here.
     pub users: Vec<String>,
     /// The engine that runs images; left out, images are refused.
     pub docker: Option<Docker>,

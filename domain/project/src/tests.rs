@@ -98,7 +98,7 @@ notify:
   sms: {base_url: "https://api.twilio.com", account: AC1, token: {env: SMS_TOKEN}, from: "+15550100", to: ["+15550101"]}
   webhook: {url: "https://example.org/hook", secret: {env: HOOK_SECRET}}
 secrets:
-  BLOCKS_DB: {file: /run/secrets/blocks-db, services: [blocks]}
+  BLOCKS_DB: {file: /run/secrets/blocks-db, services: [blocks], steps: true}
 hooks:
   CI_KEY: {hosts: [ci.example.org], signing: {env: CI_KEY}, services: [blocks]}
   CI_TOKEN: {hosts: [ci.example.org], bearer: {file: /run/secrets/ci}}

@@ -38,11 +38,12 @@ pub fn parse(text: &str) -> Result<Project, String> {
     })
 }
 
-/// The same of a file that is to be shipped: its queries are read as well, and what its hooks may carry.
+/// The same of a file that is to be shipped: its queries are read as well, and what its steps and hooks may have.
 pub fn parse_new(text: &str, grants: &Grants) -> Result<Project, String> {
     let project = parse(text)?;
     let mut problems = crate::own_metrics::problems(&project);
     problems.extend(grants.problems_of_hooks(&project));
+    problems.extend(grants.problems_of_steps(&project));
     if problems.is_empty() {
         Ok(project)
     } else {

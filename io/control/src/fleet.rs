@@ -118,6 +118,18 @@ impl Fleet {
         Ok(dir)
     }
 
+    /// The same for a job that runs as `user`: what it is given must not be taken from the instances.
+    pub async fn unpack_for(&self, recorded: &Recorded, user: Option<&str>) -> Result<PathBuf, FleetError> {
+        let Some(user) = user else {
+            return self.unpack(recorded).await;
+        };
+        let artifact = &recorded.release.artifact;
+        let name = format!("{}-of-{}", artifact.short(), user.replace(':', "-"));
+        let dir = self.dir.join(name);
+        self.artifacts.unpack(artifact, &dir).await?;
+        Ok(dir)
+    }
+
     /// Whose telemetry token this is.
     pub fn owner_of(&self, token: &str) -> Option<Identity> {
         Identities::identify(self.tokens.as_ref(), token)

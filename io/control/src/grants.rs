@@ -1,11 +1,11 @@
-//! What `trimtab-server.yaml` grants to instances; `hook_keys` says what it grants to hooks. Nothing that it does not
-//! name.
+//! What `trimtab-server.yaml` grants to instances; `hook_keys` and `step_grants` say what it grants to hooks
+//! and steps. Nothing that it does not name.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use trimtab_model::ServiceName;
-use trimtab_project::{HookKey, Run, Secret, ServiceSecret};
+use trimtab_project::{HookKey, Secret, ServiceSecret};
 
 /// Longest secret, so that one fits into an environment.
 const SECRET_BYTES_MAX: usize = 64 * 1024;
@@ -24,12 +24,14 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Values of the variables that name a secret; read anew at each start, so that a new secret is taken up by a
+    /// Values of the variables at `field` that name a secret; read anew at each start, so that a new secret is taken up by a
     /// restart. The reason for people when one is not to be had.
     pub(crate) fn secrets(
         &self,
         service: &ServiceName,
+        field: &str,
         wanted: &BTreeMap<String, String>,
+        is_step: bool,
     ) -> Result<BTreeMap<String, String>, String> {
         let value = |(variable, name): (&String, &String)| {
             let granted = self
@@ -39,23 +41,28 @@ impl Grants {
             let Some(secret) = granted else {
                 // Whether another service has it is nobody's business.
                 return Err(format!(
-                    "run.env.{variable}: the server has no secret {name} for {service}; add it to `secrets` in trimtab-server.yaml"
+                    "{field}.{variable}: the server has no secret {name} for {service}; add it to `secrets` in trimtab-server.yaml"
                 ));
             };
+            if is_step && !secret.steps {
+                return Err(format!(
+                    "{field}.{variable}: the secret {name} is for instances alone; write 'steps: true' at it in trimtab-server.yaml if steps may have it"
+                ));
+            }
             let text = read(&secret.place())
-                .map_err(|reason| format!("run.env.{variable}: the secret {name} {reason}"))?;
+                .map_err(|reason| format!("{field}.{variable}: the secret {name} {reason}"))?;
             Ok((variable.clone(), text))
         };
         wanted.iter().map(value).collect()
     }
 
-    /// The user that a run asks for, if it may have it.
-    pub(crate) fn user(&self, run: &Run) -> Result<Option<String>, String> {
-        match &run.user {
-            Some(user) if !self.users.contains(user) => Err(format!(
-                "run.user: the server does not let instances run as {user}; add it to `users` in trimtab-server.yaml"
+    /// The user that `field` asks for, if it may have it.
+    pub(crate) fn user(&self, field: &str, wanted: Option<&str>) -> Result<Option<String>, String> {
+        match wanted {
+            Some(user) if !self.users.iter().any(|known| known == user) => Err(format!(
+                "{field}: the server does not let anything run as {user}; add it to `users` in trimtab-server.yaml"
             )),
-            user => Ok(user.clone()),
+            user => Ok(user.map(str::to_owned)),
         }
     }
 }
@@ -99,19 +106,24 @@ mod tests {
         };
         let blocks = ServiceName::new("blocks").unwrap();
         let wanted = |name: &str| BTreeMap::from([("KEY".to_owned(), name.to_owned())]);
-        assert_eq!(grants.secrets(&blocks, &wanted("DB")).unwrap()["KEY"], "hunter22");
+        assert_eq!(
+            grants.secrets(&blocks, "run.env", &wanted("DB"), false).unwrap()["KEY"],
+            "hunter22"
+        );
         let other = ServiceName::new("other").unwrap();
-        let refused = grants.secrets(&other, &wanted("DB")).unwrap_err();
+        let refused = grants
+            .secrets(&other, "run.env", &wanted("DB"), false)
+            .unwrap_err();
         assert!(refused.contains("no secret DB for other") && !refused.contains("hunter22"));
         assert!(
             grants
-                .secrets(&blocks, &wanted("NONE"))
+                .secrets(&blocks, "run.env", &wanted("NONE"), false)
                 .unwrap_err()
                 .contains("add it to `secrets`")
         );
         assert!(
             grants
-                .secrets(&blocks, &wanted("GONE"))
+                .secrets(&blocks, "run.env", &wanted("GONE"), false)
                 .unwrap_err()
                 .contains("cannot be read")
         );
@@ -121,13 +133,13 @@ mod tests {
                 "service: blocks\npipeline: {{artifact: {{paths: [x]}}}}\nrun: {{command: ./x, user: {user}}}\n"
             );
             let project = trimtab_project::parse("trimtab.yaml", &text).unwrap();
-            grants.user(&project.run)
+            grants.user("run.user", project.run.user.as_deref())
         };
         assert_eq!(user("web").unwrap().as_deref(), Some("web"));
         assert!(
             user("root")
                 .unwrap_err()
-                .contains("does not let instances run as root")
+                .contains("does not let anything run as root")
         );
         assert!(user("'0'").is_err());
     }

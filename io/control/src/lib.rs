@@ -46,6 +46,7 @@ pub mod runs;
 mod runtimes;
 mod silences;
 pub mod start_rollout;
+mod step_grants;
 mod template_ids;
 pub mod traffic;
 mod usage;

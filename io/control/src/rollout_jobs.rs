@@ -52,10 +52,11 @@ impl Work {
     async fn job(&self, name: &str, command: &Command, env_more: &[(&str, &str)]) -> Result<(), String> {
         let candidate = &self.plan.candidate;
         let (recorded, _) = self.world.release(candidate).map_err(|error| error.to_string())?;
+        let granted = self.world.grants.for_step(&self.plan.service, name, command)?;
         let dir = self
             .world
             .fleet
-            .unpack(&recorded)
+            .unpack_for(&recorded, granted.user.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         let side = self
@@ -65,6 +66,7 @@ impl Work {
             .await
             .map_err(|error| error.to_string())?;
         let mut env = command.env.clone();
+        env.extend(granted.env.clone());
         env.extend(target_url(&side).map(|url| ("TARGET_URL".to_owned(), url)));
         let said = [
             ("TRIMTAB_SERVICE", self.plan.service.as_str()),
@@ -80,9 +82,9 @@ impl Work {
             dir,
             env,
             timeout: command.timeout.0,
-            secrets: Vec::new(),
+            secrets: granted.masked(),
             records: self.world.dir.join("steps"),
-            user: None,
+            user: granted.user,
         };
         let outcome = run_step(&spec, std::future::pending(), &mut |_| ())
             .await

@@ -108,8 +108,13 @@ async fn run_job(world: &World, plan: &Plan, state: &State, stage: Stage, attemp
     let Some(command) = blueprint::command(project, stage) else {
         return JobOutcome::Passed;
     };
+    let granted = match world.grants.for_step(&plan.service, stage.as_str(), command) {
+        Ok(granted) => granted,
+        Err(reason) => return failed(reason),
+    };
     let mut env: BTreeMap<String, String> = toolchain();
     env.extend(command.env.clone());
+    env.extend(granted.env.clone());
     if let Some(release) = state.release.as_ref().filter(|_| stage.is_staging_gate())
         && let Ok(side) = world.fleet.side(release, &plan.staging).await
         && let Some(url) = target_url(&side)
@@ -122,9 +127,9 @@ async fn run_job(world: &World, plan: &Plan, state: &State, stage: Stage, attemp
         dir: checkout.workspace.folder,
         env,
         timeout: command.timeout.0,
-        secrets: Vec::new(),
+        secrets: granted.masked(),
         records: world.dir.join("steps"),
-        user: None,
+        user: granted.user,
     };
     let mut log = RunLog::open(&dir, stage, attempt);
     match run_step(&spec, std::future::pending(), &mut |line| log.line(&line)).await {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::reading::command;
-use super::{Command, Production};
+use super::{Command, Production, Project};
 use crate::Period;
 use crate::fields::Fields;
 use crate::read::Value;
@@ -153,6 +153,43 @@ impl Production {
         let all = hooks.chain(steps).chain(of_flag);
         all.filter_map(|(field, job)| Some((field, job.as_ref()?)))
             .collect()
+    }
+}
+
+impl Project {
+    /// Every command, with its field.
+    pub fn commands(&self) -> Vec<(String, &Command)> {
+        let pipeline = &self.pipeline;
+        let staging = self.staging.as_ref();
+        let alone = [
+            ("pipeline.install", pipeline.install.as_ref()),
+            ("pipeline.build", pipeline.build.as_ref()),
+            ("pipeline.unit", pipeline.unit.as_ref()),
+            ("pipeline.integration", pipeline.integration.as_ref()),
+            ("pipeline.e2e", pipeline.e2e.as_ref()),
+            (
+                "staging.smoke",
+                staging.and_then(|staging| staging.smoke.as_ref()),
+            ),
+            (
+                "staging.integration",
+                staging.and_then(|staging| staging.integration.as_ref()),
+            ),
+            (
+                "staging.performance",
+                staging.and_then(|staging| staging.performance.as_ref()),
+            ),
+            ("production.test", self.production.test.as_ref()),
+        ];
+        let alone = alone
+            .into_iter()
+            .filter_map(|(field, command)| Some((field.to_owned(), command?)));
+        let jobs = self.production.jobs().into_iter();
+        let jobs = jobs.filter_map(|(field, job)| match job {
+            Job::Command(command) => Some((field, command)),
+            Job::Http(_) => None,
+        });
+        alone.chain(jobs).collect()
     }
 }
 

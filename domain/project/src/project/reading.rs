@@ -3,7 +3,7 @@
 use trimtab_model::{Role, ServiceName};
 
 use super::production::production;
-use super::run::run;
+use super::run::{run, user};
 use super::{
     Actions, Application, Approval, Artifact, BusinessMetric, Command, Objectives, Pipeline, Production,
     Project, Staging,
@@ -122,24 +122,29 @@ pub(super) fn relative_path(value: Value<'_>) -> Option<String> {
     Some(text)
 }
 
-/// A shell line, or `{run, timeout, env}`.
+/// A shell line, or `{run, timeout, env, user}`.
 pub(super) fn command(value: Value<'_>) -> Option<Command> {
     match &value.node.kind {
         Kind::Map(_) => {
-            let fields = value.fields(&["run", "timeout", "env"])?;
+            let fields = value.fields(&["run", "timeout", "env", "user"])?;
             let run = fields.need("run", "the shell line: 'run: cargo build'", Value::text);
             let timeout = fields.or("timeout", Value::positive_period, JOB_TIMEOUT);
-            let env = fields.or("env", Value::environment, Default::default());
+            let (env, secrets) = fields.or("env", Value::environment, Default::default());
+            let user = fields.maybe("user", user);
             Some(Command {
                 run: run?,
                 timeout,
                 env,
+                secrets,
+                user,
             })
         }
         Kind::Scalar { .. } => Some(Command {
             run: value.text()?,
             timeout: JOB_TIMEOUT,
             env: Default::default(),
+            secrets: Default::default(),
+            user: None,
         }),
         Kind::Nothing | Kind::List(_) => value.wrong(
             "expected a command",

@@ -99,7 +99,7 @@ pub enum Overlap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it is only what the schema says of a variable")]
-enum Variable {
+pub(super) enum Variable {
     /// As it stands here.
     Plain(String),
     /// One of the server's secrets.
@@ -261,7 +261,7 @@ pub(super) fn run(value: Value<'_>) -> Option<Run> {
             Value::words,
         ),
     };
-    let (env, secrets) = fields.or("env", Value::environment_with_secrets, Default::default());
+    let (env, secrets) = fields.or("env", Value::environment, Default::default());
     let metrics = fields.maybe("metrics", |v| {
         let fields = v.fields(&["path", "interval"])?;
         Some(Metrics {
@@ -356,7 +356,7 @@ fn image(value: Value<'_>) -> Option<String> {
     Some(text)
 }
 
-fn user(value: Value<'_>) -> Option<String> {
+pub(super) fn user(value: Value<'_>) -> Option<String> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
     let text = value.text()?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);

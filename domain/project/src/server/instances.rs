@@ -1,4 +1,4 @@
-//! What the server grants to instances: secrets, users, an engine for images.
+//! What the server grants to instances and steps: secrets, users, an engine for images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,9 @@ pub struct ServiceSecret {
     /// The services that may ask for it.
     #[schemars(with = "Vec<String>")]
     pub services: BTreeSet<ServiceName>,
+    /// Whether their pipelines' steps and their rollouts' jobs may, and not their instances alone: a step is what a
+    /// commit says, before anybody has read it.
+    pub steps: bool,
 }
 
 /// An engine with Docker's API, also Podman's.
@@ -68,11 +71,12 @@ pub(super) fn secrets(value: Value<'_>) -> Option<BTreeMap<String, ServiceSecret
 
 fn secret(value: Value<'_>) -> Option<ServiceSecret> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
-    let fields = value.fields(&["env", "file", "services"])?;
+    let fields = value.fields(&["env", "file", "services", "steps"])?;
     let place = secret_of(&fields, node.place, &path, sink);
     let services = fields.need("services", "who may have it: 'services: [blocks]'", |v| {
         v.list(SECRETS_MAX, "[blocks]", |v| v.parsed::<ServiceName>(NAME_MEND))
     });
+    let steps = fields.or("steps", Value::boolean, false);
     let (env, file) = match place? {
         Secret::Env(name) => (Some(name), None),
         Secret::File(file) => (None, Some(file)),
@@ -81,6 +85,7 @@ fn secret(value: Value<'_>) -> Option<ServiceSecret> {
         env,
         file,
         services: services?.into_iter().collect(),
+        steps,
     })
 }
 

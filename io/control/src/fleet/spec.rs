@@ -28,7 +28,7 @@ impl Fleet {
         let mut env = run.env.clone();
         env.extend(
             self.grants
-                .secrets(&release.service, &run.secrets)
+                .secrets(&release.service, "run.env", &run.secrets, false)
                 .map_err(refused)?,
         );
         let data = self
@@ -79,7 +79,10 @@ impl Fleet {
             command: run.command.clone(),
             env,
             secrets: run.secrets.keys().cloned().collect(),
-            user: self.grants.user(run).map_err(refused)?,
+            user: self
+                .grants
+                .user("run.user", run.user.as_deref())
+                .map_err(refused)?,
             stop_grace: run.stop_grace.0,
             health: blueprint::health_check(project),
             backoff: BackOff::default(),
