@@ -15,7 +15,7 @@ use trimtab_model::{Actor, Timestamp};
 use trimtab_pipeline::Stage;
 use trimtab_rollout::End;
 
-use crate::house::{House, Place, Project, Server, USERS, failure, service, until};
+use crate::house::{House, Place, Project, SLACK, Server, USERS, WEBHOOK, failure, service, until};
 
 struct Asked {
     path: String,
@@ -86,13 +86,17 @@ impl Program {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_says_no_keeps_a_release_from_every_user() {
     let (program, address) = Program::start().await;
-    let project = Project::without_staging().production(
-        "hooks",
-        &format!("{{before: {{http: 'http://{address}/before'}}}}"),
-    );
+    let hooks =
+        format!("{{before: {{http: 'http://{address}/before'}}, after: {{http: 'http://{address}/after'}}}}");
+    let project = Project::without_staging().production("hooks", &hooks);
+    program.then(&[(200, "go"), (400, "no room on the board")]);
     let house = House::start(&project).await;
     assert_eq!(house.deploy().await, "notes-r1");
     assert_eq!(program.take("/before")[0].said()["baseline"], Value::Null);
+    // What comes after everything changes nothing any more, and is told.
+    let told =
+        format!("the hook after the rollout: {address}: answered 400 Bad Request: no room on the board");
+    house.inbox.wait(&[SLACK, WEBHOOK], &told).await;
     let load = house.load(40);
     program.then(&[(403, "the shop is closed")]);
     let commit = house.commit(&project, "Better notes");

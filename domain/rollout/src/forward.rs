@@ -43,9 +43,12 @@ fn failed(plan: &Plan, state: State, phase: &Phase, reason: String, at: Timestam
         // The candidate serves either way; instances left over are the runtime's to report.
         Phase::Decommissioning => return advance(plan, state, at),
         Phase::Hooking {
-            hook: Hook::Contract | Hook::After,
+            hook: hook @ (Hook::Contract | Hook::After),
         } => {
-            let mut told = state;
+            let mut told = State {
+                hook_failure: Some(format!("{hook}: {reason}")),
+                ..state
+            };
             owe(&mut told, Notice::HookFailed);
             return advance(plan, told, at);
         }

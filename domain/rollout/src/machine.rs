@@ -47,6 +47,7 @@ pub fn start(plan: &Plan) -> State {
         watch: None,
         protection: None,
         cleared: 0,
+        hook_failure: None,
         promoted_by: None,
         cause: None,
         owed: Vec::new(),

@@ -49,6 +49,9 @@ pub struct State {
     pub protection: Option<Protection>,
     /// How often an incident found the candidate well; stops counting at 2.
     pub cleared: u32,
+    /// Why a job of the team failed where that changes nothing any more, the last one that did.
+    #[serde(default)]
+    pub hook_failure: Option<String>,
     /// Who promoted without waiting for the verdict.
     pub promoted_by: Option<Actor>,
     /// Why the candidate goes back, once that is settled.

@@ -35,6 +35,7 @@ impl Work {
         let about = match what {
             Notice::Inconclusive => self.state.unproven.as_ref(),
             Notice::WouldRollBack => self.state.reported.as_ref(),
+            Notice::HookFailed => self.state.hook_failure.as_ref(),
             _ => None,
         };
         let stands = self.state.describe();

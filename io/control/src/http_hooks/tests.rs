@@ -138,6 +138,32 @@ async fn a_hook_in_trouble_is_asked_again_with_the_same_key() {
     }
 }
 
+#[test]
+fn a_key_is_the_same_for_the_same_trial_and_for_no_other() {
+    let plan = |rollout: &str, started_at: i64| -> Plan {
+        serde_json::from_value(json!({
+            "rollout": rollout, "service": "notes", "environment": "production", "run": null,
+            "candidate": "notes-r2", "baseline": "notes-r1", "started_at": started_at,
+            "candidate_digest": "ab".repeat(32), "limits": {},
+            "strategy": { "is": "direct", "drain_ms": 0 },
+        }))
+        .unwrap()
+    };
+    let (gate, later) = (Hook::Gate { step: 0 }, Hook::Gate { step: 1 });
+    let one = key(&plan("rollout-2", 5), gate, Generation(7));
+    assert_eq!(one, key(&plan("rollout-2", 5), gate, Generation(7)));
+    assert!(one.starts_with("rollout-2-gate-") && one.is_ascii(), "{one}");
+    for other in [
+        key(&plan("rollout-3", 5), gate, Generation(7)),
+        key(&plan("rollout-2", 6), gate, Generation(7)),
+        key(&plan("rollout-2", 5), later, Generation(7)),
+        key(&plan("rollout-2", 5), Hook::After, Generation(7)),
+        key(&plan("rollout-2", 5), gate, Generation(8)),
+    ] {
+        assert_ne!(one, other);
+    }
+}
+
 #[tokio::test]
 async fn a_no_is_not_asked_again_and_its_words_are_told() {
     let (receiver, address) = Receiver::start(&[(403, "not on\na friday")]).await;
