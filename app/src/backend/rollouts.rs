@@ -228,7 +228,10 @@ fn state_of(rollout: &Snapshot<Rollouts>) -> RolloutState {
             hook: Hook::Barrier { .. },
         } if rollout.state.exposed => RolloutState::Watching,
         Phase::Protected => RolloutState::Protected,
-        Phase::Announcing { end } | Phase::Ended { end } => match end {
+        // Not before everybody can rely on it.
+        Phase::Announcing { end: End::Deployed } => RolloutState::Completing,
+        Phase::Announcing { .. } => RolloutState::RollingBack,
+        Phase::Ended { end } => match end {
             End::Deployed => RolloutState::Deployed,
             // What the rollout was for did not come about.
             End::FlagDisabled { .. } => RolloutState::RolledBack,

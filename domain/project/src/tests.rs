@@ -318,6 +318,28 @@ fn units_are_read() {
 }
 
 #[test]
+fn what_is_watched_is_watched_as_long_in_every_strategy() {
+    let head = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: ./a}\nproduction:\n";
+    let watches = |text: &str| {
+        let production = parse("trimtab.yaml", &format!("{head}{text}"))
+            .unwrap()
+            .production;
+        let steps: Vec<u64> = production
+            .steps
+            .iter()
+            .map(|step| step.watch.as_millis())
+            .collect();
+        (steps, production.rolling.ready_min.as_millis())
+    };
+    assert_eq!(watches("  drain: 1s\n"), (vec![60_000, 60_000], 5_000));
+    assert_eq!(watches("  watch: 20s\n"), (vec![20_000, 20_000], 20_000));
+    let own = "  watch: 20s\n  steps: [5%, {weight: 10%, watch: 3s}]\n  rolling: {surge_max: 2}\n";
+    assert_eq!(watches(own), (vec![20_000, 3_000], 20_000));
+    let own = "  watch: 20s\n  rolling: {ready_min: 1s}\n";
+    assert_eq!(watches(own), (vec![20_000, 20_000], 1_000));
+}
+
+#[test]
 fn strategies_say_what_is_wrong_with_their_settings() {
     let head = "service: a\npipeline: {artifact: {paths: [a]}}\nrun: {command: ./a}\nproduction:\n";
     let with = |text: &str| problems(&format!("{head}{text}"));

@@ -7,6 +7,8 @@ use super::wire::{Head, Wire};
 use super::{IDLE_CLOSED, Square, in_time};
 
 const PATH: &str = "/work";
+/// How many users take turns.
+const USERS: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(80);
 
 /// One connection for as long as the server keeps it.
@@ -50,20 +52,23 @@ pub(crate) async fn keep_alive(square: Arc<Square>, number: u32) {
     }
 }
 
-/// A connection for each request.
+/// A connection for each request, of many users who say who they are.
 pub(crate) async fn new_connections(square: Arc<Square>, number: u32) {
     tokio::time::sleep(PAUSE * number / 3).await;
+    let mut user = number;
     while !square.is_over() {
         let in_flight = square.enter();
         let asked = async {
             let mut wire = in_time("connecting", Wire::connect(square.to)).await?;
-            let head = in_time("asking", whole(&mut wire, "connection: close\r\n")).await?;
+            let more = format!("connection: close\r\nx-user: user-{user}\r\n");
+            let head = in_time("asking", whole(&mut wire, &more)).await?;
             head.expect_good().map(|()| head)
         };
         match asked.await {
             Ok(head) => square.good("new connection", head.release()),
             Err(what) => square.failed("new connection", what),
         }
+        user = (user + 3) % USERS;
         drop(in_flight);
         tokio::time::sleep(PAUSE).await;
     }

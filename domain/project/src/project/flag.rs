@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Step;
-use super::strategy::{plain, steps};
+use super::strategy::{STEP_WATCH, plain, steps};
 use crate::Percent;
 use crate::read::Value;
 
@@ -35,7 +35,9 @@ pub(super) fn flag(value: Value<'_>) -> Option<FlagRollout> {
         on: fields.maybe("on", name).unwrap_or_else(|| "on".to_owned()),
         off: fields.maybe("off", name).unwrap_or_else(|| "off".to_owned()),
         by: fields.maybe("by", name),
-        steps: fields.maybe("steps", steps).unwrap_or_else(default_steps),
+        steps: fields
+            .maybe("steps", |v| steps(v, STEP_WATCH))
+            .unwrap_or_else(default_steps),
     };
     if flag.on == flag.off {
         fields.clash(
@@ -49,7 +51,9 @@ pub(super) fn flag(value: Value<'_>) -> Option<FlagRollout> {
 
 /// 10 %, then 50 %, then everyone (B.F2, B.F6, B.F7).
 fn default_steps() -> Vec<Step> {
-    [10, 50].map(|percent| plain(Percent::constant(percent))).into()
+    [10, 50]
+        .map(|percent| plain(Percent::constant(percent), STEP_WATCH))
+        .into()
 }
 
 fn name(value: Value<'_>) -> Option<String> {

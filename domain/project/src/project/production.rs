@@ -4,9 +4,9 @@ use super::flag::flag;
 use super::freeze::freeze;
 use super::reading::command;
 use super::route::{Route, route};
-use super::strategy::{ROLLING, default_steps, hooks, rolling, steps};
+use super::strategy::{ROLLING, STEP_WATCH, default_steps, hooks, rolling, steps};
 use super::verdict::{VERDICT, verdict};
-use super::{Hooks, Production, StrategyName};
+use super::{Hooks, Production, Rolling, StrategyName};
 use crate::read::Value;
 use crate::{Percent, Period};
 
@@ -33,11 +33,19 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
         ("rolling", StrategyName::Rolling),
         ("flag", StrategyName::Flag),
     ];
+    let watch = fields.maybe("watch", Value::positive_period);
     let production = Production {
         strategy: fields.or("strategy", |v| v.one_of(&strategies), StrategyName::BlueGreen),
         test: fields.maybe("test", command),
-        steps: fields.maybe("steps", steps).unwrap_or_else(default_steps),
-        rolling: fields.or("rolling", rolling, ROLLING),
+        steps: fields
+            .maybe("steps", |v| steps(v, watch.unwrap_or(STEP_WATCH)))
+            .unwrap_or_else(|| default_steps(watch.unwrap_or(STEP_WATCH))),
+        rolling: fields
+            .maybe("rolling", |v| rolling(v, watch.unwrap_or(ROLLING.ready_min)))
+            .unwrap_or(Rolling {
+                ready_min: watch.unwrap_or(ROLLING.ready_min),
+                ..ROLLING
+            }),
         flag: fields.maybe("flag", flag),
         hooks: fields.or("hooks", hooks, Hooks::default()),
         freezes: fields.or(
@@ -46,7 +54,7 @@ pub(super) fn production(value: Value<'_>) -> Option<Production> {
             Vec::new(),
         ),
         holdback: fields.or("holdback", Value::percent, Percent::constant(5)),
-        watch: fields.or("watch", Value::positive_period, Period::seconds(30)),
+        watch: watch.unwrap_or(Period::seconds(30)),
         drain: fields.or("drain", Value::period, Period::seconds(5)),
         decommission_after: fields.or("decommission_after", Value::period, Period::seconds(2)),
         route: fields.or("route", route, Route::default()),

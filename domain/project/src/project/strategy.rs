@@ -75,17 +75,20 @@ fn portion(value: Value<'_>) -> Option<Portion> {
     }
 }
 
-const WATCH: Period = Period::seconds(60);
+/// How long a step is watched when nothing says so.
+pub(super) const STEP_WATCH: Period = Period::seconds(60);
 
 /// 5 %, then 25 %, then everyone (B.C1, B.C5, B.C8).
-pub(super) fn default_steps() -> Vec<Step> {
-    [5, 25].map(|percent| plain(Percent::constant(percent))).into()
+pub(super) fn default_steps(watch: Period) -> Vec<Step> {
+    [5, 25]
+        .map(|percent| plain(Percent::constant(percent), watch))
+        .into()
 }
 
-pub(super) fn plain(weight: Percent) -> Step {
+pub(super) fn plain(weight: Percent, watch: Period) -> Step {
     Step {
         weight,
-        watch: WATCH,
+        watch,
         requests_min: 0,
         on_inconclusive: None,
         job: None,
@@ -94,10 +97,10 @@ pub(super) fn plain(weight: Percent) -> Step {
     }
 }
 
-/// `production.steps:`.
-pub(super) fn steps(value: Value<'_>) -> Option<Vec<Step>> {
+/// Steps; one that does not say how long it is watched is watched for `watch`.
+pub(super) fn steps(value: Value<'_>, watch: Period) -> Option<Vec<Step>> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
-    let steps = value.list(STEPS_MAX, "[5%, {weight: 25%, watch: 5m}]", step)?;
+    let steps = value.list(STEPS_MAX, "[5%, {weight: 25%, watch: 5m}]", |v| step(v, watch))?;
     let mut before = 0.0;
     for (index, step) in steps.iter().enumerate() {
         let weight = step.weight.percent();
@@ -117,9 +120,9 @@ pub(super) fn steps(value: Value<'_>) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-fn step(value: Value<'_>) -> Option<Step> {
+fn step(value: Value<'_>, watch: Period) -> Option<Step> {
     if matches!(value.node.kind, Kind::Scalar { .. }) {
-        return value.percent().map(plain);
+        return value.percent().map(|weight| plain(weight, watch));
     }
     let fields = value.fields(&[
         "weight",
@@ -131,7 +134,7 @@ fn step(value: Value<'_>) -> Option<Step> {
         "pause",
     ])?;
     let weight = fields.need("weight", "the share of users: 'weight: 5%'", Value::percent);
-    let watch = fields.or("watch", Value::period, WATCH);
+    let watch = fields.or("watch", Value::period, watch);
     let step = Step {
         weight: weight?,
         watch,
@@ -160,8 +163,8 @@ pub(super) const ROLLING: Rolling = Rolling {
     on_inconclusive: Inconclusive::Pass,
 };
 
-/// `production.rolling:`.
-pub(super) fn rolling(value: Value<'_>) -> Option<Rolling> {
+/// `production.rolling:`; a batch must be well for `ready_min` when it does not say how long.
+pub(super) fn rolling(value: Value<'_>, ready_min: Period) -> Option<Rolling> {
     let fields = value.fields(&[
         "surge_max",
         "unavailable_max",
@@ -172,7 +175,7 @@ pub(super) fn rolling(value: Value<'_>) -> Option<Rolling> {
     let rolling = Rolling {
         surge_max: fields.or("surge_max", portion, ROLLING.surge_max),
         unavailable_max: fields.or("unavailable_max", portion, ROLLING.unavailable_max),
-        ready_min: fields.or("ready_min", Value::period, ROLLING.ready_min),
+        ready_min: fields.or("ready_min", Value::period, ready_min),
         progress: fields.or("progress", Value::positive_period, ROLLING.progress),
         on_inconclusive: fields.or("on_inconclusive", inconclusive, ROLLING.on_inconclusive),
     };
