@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::commands::doctor::DoctorArgs;
 use crate::commands::flags::FlagCommand;
+use crate::demo::Way;
 
 /// How commands answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -238,6 +239,9 @@ pub(crate) enum Command {
         /// Stop everything at the end, with status 0 only if the bad release was rolled back and the good one serves.
         #[arg(long)]
         exit: bool,
+        /// How the releases go out.
+        #[arg(long, value_enum, default_value_t)]
+        strategy: Way,
         /// Folder to work in, emptied first if an earlier demo left it; one for each user in the temporary folder when absent.
         #[arg(long)]
         dir: Option<PathBuf>,

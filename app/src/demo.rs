@@ -3,12 +3,14 @@
 mod chapter;
 mod figures;
 mod mailbox;
+mod outcome;
 mod place;
 mod progress;
 mod receivers;
 mod repository;
 mod story;
 mod traffic;
+mod way;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,9 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::commands::client::{Client, read_token};
+use outcome::Ending;
 use place::Place;
 use progress::Progress;
-use story::Ending;
+pub(crate) use way::Way;
 
 /// Longest wait for the server's first answer.
 const START: Duration = Duration::from_secs(30);
@@ -39,12 +42,12 @@ const LOG_LINES: usize = 5;
 ///
 /// # Errors
 /// When it cannot be played: no checkout, no git, the server does not start.
-pub(crate) async fn run(exit: bool, dir: Option<PathBuf>, json: bool) -> Result<bool> {
+pub(crate) async fn run(exit: bool, way: Way, dir: Option<PathBuf>, json: bool) -> Result<bool> {
     repository::check().await?;
     let mut progress = Progress::new(json);
     let received = receivers::Received::default();
     let inboxes = receivers::start(&received).await?;
-    let place = Place::make(dir, &inboxes).await?;
+    let place = Place::make(dir, way, &inboxes).await?;
     let mut server = Server::start(&place)?;
     let mut good = false;
     let mut terminate = signal(SignalKind::terminate())?;

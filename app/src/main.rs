@@ -84,7 +84,9 @@ fn keep_log() {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<bool> {
     match cli.command {
-        Command::Demo { exit, dir } => demo::run(exit, dir, cli.output == Output::Json).await,
+        Command::Demo { exit, strategy, dir } => {
+            demo::run(exit, strategy, dir, cli.output == Output::Json).await
+        }
         Command::Serve { data, config } => serve::run(&data, config.as_deref()).await.map(|()| true),
         _ => commands::run(cli).await,
     }

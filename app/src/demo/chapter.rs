@@ -7,6 +7,7 @@ use serde_json::json;
 use trimtab_api as api;
 use trimtab_api::routes::fill;
 
+use super::place::Place;
 use super::progress::Progress;
 use super::story::{LOOK, People};
 use super::traffic::{self, Load};
@@ -18,8 +19,10 @@ const RUN: Duration = Duration::from_secs(15 * 60);
 /// What was seen of a run.
 pub(super) struct Chapter {
     port: u16,
+    users: u64,
     told: Vec<String>,
     percent: f64,
+    flag_percent: f64,
     actions: usize,
     first_request: Option<i64>,
     /// Users, who come once a release can serve them.
@@ -31,11 +34,13 @@ pub(super) struct Chapter {
 }
 
 impl Chapter {
-    pub(super) fn new(port: u16) -> Self {
+    pub(super) fn new(place: &Place) -> Self {
         Chapter {
-            port,
+            port: place.traffic,
+            users: place.way.users(),
             told: Vec::new(),
             percent: 0.0,
+            flag_percent: 0.0,
             actions: 0,
             first_request: None,
             load: None,
@@ -130,7 +135,7 @@ impl Chapter {
         let first = weights.iter().find(|step| step.candidate_percent > 0.0);
         self.first_request = first.map(|step| step.at.millis());
         if summary.candidate_percent > 0.0 && self.load.is_none() {
-            self.load = Some(traffic::start(self.port, people.dev.clone())?);
+            self.load = Some(traffic::start(self.port, self.users, people.dev.clone())?);
             progress.done(
                 true,
                 &format!("users come: about 60 requests/s at port {}", self.port),
@@ -151,8 +156,19 @@ impl Chapter {
                 progress.done(true, &text, None);
             }
         }
+        self.flag(summary, progress);
         progress.under_way(&format!("{}: {}", summary.candidate, summary.state_text));
         Ok(())
+    }
+
+    fn flag(&mut self, summary: &api::RolloutSummary, progress: &mut Progress) {
+        let Some(flag) = &summary.flag else {
+            return;
+        };
+        if (flag.percent - self.flag_percent).abs() > f64::EPSILON {
+            self.flag_percent = flag.percent;
+            progress.done(true, &flag.words(), None);
+        }
     }
 
     async fn incident(&mut self, dev: &Client, id: &str, progress: &mut Progress) -> Result<()> {

@@ -38,6 +38,24 @@ impl Moments {
         }
     }
 
+    /// Those of a rollout behind a flag: from the flag's first change by the rollout to its last.
+    pub(super) fn of_flag(rollout: &api::Rollout, history: &[api::FlagsPast]) -> Self {
+        let summary = &rollout.summary;
+        let own = history
+            .iter()
+            .filter(|past| past.rollout.as_ref() == Some(&summary.id));
+        let mut changes: Vec<i64> = own.map(|past| past.at.millis()).collect();
+        changes.sort_unstable();
+        let is_off = summary.state == api::RolloutState::RolledBack
+            && summary.flag.as_ref().is_none_or(|flag| flag.percent <= 0.0);
+        Moments {
+            first_request: changes.first().copied(),
+            anomaly: None,
+            traffic_off: changes.last().copied().filter(|_| is_off && changes.len() > 1),
+            rolled_back: summary.finished_at.filter(|_| is_off).map(api::Moment::millis),
+        }
+    }
+
     /// Seconds from the first request to a later moment.
     pub(super) fn after(&self, later: Option<i64>) -> Option<f64> {
         let ms = later?.saturating_sub(self.first_request?);
@@ -120,5 +138,27 @@ mod tests {
         assert_eq!(figures["demo_first_request_to_traffic_off_seconds"], 2.25);
         assert!(!figures.contains_key("demo_first_request_to_anomaly_seconds"));
         assert_eq!(Moments::of(&rollout("deployed", &steps), None).rolled_back, None);
+    }
+
+    #[test]
+    fn moments_of_a_flag_are_its_changes_by_the_rollout() {
+        let past = |at: &str, rollout: Option<&str>| -> api::FlagsPast {
+            serde_json::from_value(serde_json::json!({
+                "version": 1, "at": at, "by": "trimtab", "reason": "", "undoes": null, "rollout": rollout, "entries": []
+            }))
+            .unwrap()
+        };
+        let history = [
+            past("2026-01-31T12:00:13Z", Some("rollout-4")),
+            past("2026-01-31T12:00:10Z", Some("rollout-4")),
+            past("2026-01-31T12:00:01Z", None),
+        ];
+        let moments = Moments::of_flag(&rollout("rolled_back", &[]), &history);
+        assert_eq!(moments.text(moments.traffic_off), "3.0 s");
+        assert_eq!(moments.text(moments.rolled_back), "10.0 s");
+        assert_eq!(
+            Moments::of_flag(&rollout("deployed", &[]), &history).traffic_off,
+            None
+        );
     }
 }

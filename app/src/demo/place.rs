@@ -11,6 +11,7 @@ use rustix::process::getuid;
 
 use super::receivers::Inboxes;
 use super::repository::Repository;
+use super::way::Way;
 
 /// What marks a folder as a demo's, and is locked while one plays.
 const LOCK: &str = "demo.lock";
@@ -25,6 +26,8 @@ pub(super) struct Place {
     pub(super) data: PathBuf,
     pub(super) repository: Repository,
     pub(super) traffic: u16,
+    /// How releases go out.
+    pub(super) way: Way,
     listen: u16,
     /// Nobody named the folder: nothing of it is kept.
     passing: bool,
@@ -32,14 +35,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn make(dir: Option<PathBuf>, inboxes: &Inboxes) -> Result<Place> {
+    pub(super) async fn make(dir: Option<PathBuf>, way: Way, inboxes: &Inboxes) -> Result<Place> {
         let passing = dir.is_none();
         let uid = getuid();
         let root = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("trimtab-demo-{}", uid.as_raw())));
         let (root, lock) = take(&root)?;
         let data = root.join("data");
         std::fs::create_dir(&data)?;
-        let repository = Repository::make(&root).await?;
+        let repository = Repository::make(&root, way).await?;
         let [listen, grpc, http, traffic] = free_ports()?;
         std::fs::write(data.join("secret"), "demo-secret-of-no-value\n")?;
         let inbox = inboxes.http;
@@ -64,6 +67,7 @@ impl Place {
             data,
             repository,
             traffic,
+            way,
             listen,
             passing,
             _lock: lock,
@@ -168,7 +172,13 @@ mod tests {
         let second = take(&root).unwrap_err().to_string();
         assert!(second.contains("another demo plays"), "{second}");
         drop(lock);
-        let (root, _lock) = take(&root).unwrap();
+        // A child that another test starts at this moment holds the lock until it runs its program.
+        let (root, _lock) = (0..100)
+            .find_map(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                take(&root).ok()
+            })
+            .unwrap();
         assert!(!root.join("data").exists() && !root.join("serve.log").exists());
 
         let precious = dir.path().join("precious");

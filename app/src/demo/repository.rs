@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+use super::way::Way;
+
 /// Both of them, and the change that breaks the service.
 pub(super) struct Repository {
     bare: PathBuf,
     work: PathBuf,
     patch: PathBuf,
+    way: Way,
 }
 
 impl Repository {
     /// Makes them in `root`, with the example on a branch that is not yet committed.
-    pub(super) async fn make(root: &Path) -> Result<Self> {
+    pub(super) async fn make(root: &Path, way: Way) -> Result<Self> {
         let example = example()?;
         let made = Self {
             bare: root.join("blocks.git"),
             work: root.join("work"),
-            patch: example.with_file_name("blocks-regression.patch"),
+            patch: example.with_file_name(way.patch()),
+            way,
         };
         std::fs::create_dir_all(&made.work)?;
         git(root, &["init", "-q", "--bare", "-b", "main", "blocks.git"]).await?;
@@ -43,6 +47,7 @@ impl Repository {
     pub(super) async fn begin(&self, branch: &str, title: &str) -> Result<String> {
         git(&self.work, &["checkout", "-q", "-b", branch]).await?;
         copy(&example()?, &self.work)?;
+        self.set_up(Way::of_good)?;
         self.commit(branch, title).await
     }
 
@@ -50,7 +55,14 @@ impl Repository {
     pub(super) async fn regress(&self, branch: &str, title: &str) -> Result<String> {
         git(&self.work, &["checkout", "-q", "-b", branch]).await?;
         git(&self.work, &["apply", &self.patch.to_string_lossy()]).await?;
+        self.set_up(Way::of_bad)?;
         self.commit(branch, title).await
+    }
+
+    fn set_up(&self, text: impl Fn(Way, &str) -> Result<String>) -> Result<()> {
+        let file = self.work.join("trimtab.yaml");
+        let before = std::fs::read_to_string(&file)?;
+        Ok(std::fs::write(&file, text(self.way, &before)?)?)
     }
 
     async fn commit(&self, branch: &str, title: &str) -> Result<String> {
@@ -133,4 +145,26 @@ async fn git(dir: &Path, words: &[&str]) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_strategy_has_a_good_commit_and_one_with_the_fault() {
+        for way in Way::value_variants() {
+            let root = tempfile::tempdir().unwrap();
+            let repository = Repository::make(root.path(), *way).await.unwrap();
+            let good = repository.begin("good", "Good").await.unwrap();
+            repository.merge("good").await.unwrap();
+            let bad = repository.regress("bad", "Bad").await.unwrap();
+            assert_ne!(good, bad);
+            let changed = git(&root.path().join("work"), &["diff", "--stat", &good, &bad]).await;
+            assert!(changed.unwrap().contains("src/crdt.rs"), "{way:?}");
+        }
+    }
 }

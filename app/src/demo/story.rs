@@ -5,24 +5,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use trimtab_api as api;
-use trimtab_api::routes::fill;
 
 use super::chapter::Chapter;
-use super::figures::{Moments, flat};
+use super::outcome::{self, Ending, Told};
 use super::place::Place;
 use super::progress::Progress;
 use super::receivers::Received;
-use super::traffic::{self, Load};
+use super::traffic;
+use super::way::Way;
 use crate::commands::client::{Client, read};
 
-/// Longest wait for the incident to end after its run.
-const AFTER: Duration = Duration::from_secs(90);
+/// Longest wait for a run to begin, and for an incident to end after its run.
+pub(super) const AFTER: Duration = Duration::from_secs(90);
 /// How often the server is asked.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Traffic of the good release before the bad one is begun: what it is compared with.
 const GOOD_TRAFFIC: Duration = Duration::from_secs(5);
-/// Causes that are shown: the postmortem has them all.
-const CAUSES_MAX: usize = 4;
 
 /// Everybody who acts, each with a token and a role of their own.
 pub(super) struct People {
@@ -51,17 +49,6 @@ impl People {
     }
 }
 
-/// How the story ended.
-pub(super) struct Ending {
-    /// The bad release was rolled back and the good one serves.
-    pub(super) good: bool,
-    /// One flat object of figures.
-    pub(super) figures: Value,
-    pub(super) incident: Option<String>,
-    /// Users go on asking until this is dropped.
-    pub(super) _load: Load,
-}
-
 /// Tells it.
 pub(super) async fn tell(
     place: &Place,
@@ -85,7 +72,7 @@ pub(super) async fn tell(
         &commit,
     )
     .await?;
-    let mut chapter = Chapter::new(place.traffic);
+    let mut chapter = Chapter::new(place);
     let run = chapter.follow(&people, &run, progress).await?;
     if run.summary.state != api::RunState::Deployed {
         bail!("failed to ship the good release: {}", run.summary.state_text);
@@ -96,11 +83,14 @@ pub(super) async fn tell(
         .context("failed to learn the good release's name")?;
     let load = match chapter.load.take() {
         Some(load) => load,
-        None => traffic::start(place.traffic, people.dev.clone())?,
+        None => traffic::start(place.traffic, place.way.users(), people.dev.clone())?,
     };
     tokio::time::sleep(GOOD_TRAFFIC).await;
 
-    progress.title("2  A release with a fault that no test finds");
+    progress.title(match place.way {
+        Way::Flag => "2  A change behind a flag, with a fault that no test finds",
+        Way::BlueGreen | Way::Canary | Way::Rolling => "2  A release with a fault that no test finds",
+    });
     let commit = place
         .repository
         .regress("torn-edits", "Ignore torn-off edits")
@@ -114,62 +104,18 @@ pub(super) async fn tell(
         &commit,
     )
     .await?;
-    let mut chapter = Chapter::new(place.traffic);
+    let mut chapter = Chapter::new(place);
     chapter.load = Some(load);
     let run = chapter.follow(&people, &run, progress).await?;
 
     progress.title("3  What came of it");
-    let incident = close(&people.dev, chapter.incident.as_deref(), progress).await?;
-    let rollout = match &chapter.rollout {
-        Some(id) => read(&people.dev.get(&fill("/api/v1/rollouts/{id}", &[id])).await?)?,
-        None => bail!(
-            "failed to bring the bad release to production: {}",
-            run.summary.state_text
-        ),
+    let chapters = Told {
+        chapter,
+        good,
+        end: run.summary.state_text,
+        begun,
     };
-    let moments = Moments::of(&rollout, incident.as_ref());
-    let load = chapter.load.take().context("failed to keep users asking")?;
-    let serves = serving(&people.dev, &good).await?;
-    let rolled_back = moments.rolled_back.is_some();
-    progress.done(
-        rolled_back,
-        &format!("{}: {}", rollout.summary.candidate, rollout.summary.state_text),
-        None,
-    );
-    progress.done(serves, &format!("{good} serves production"), None);
-    if let Some(incident) = &incident {
-        lessons(incident, progress);
-    }
-    let until = moments.rolled_back.unwrap_or(i64::MAX);
-    let between = load.between(moments.first_request.unwrap_or(until), until);
-    let story = begun.elapsed().as_secs_f64();
-    let all = load.counts();
-    for (what, figure) in [
-        ("to the anomaly", moments.text(moments.anomaly)),
-        ("to traffic off it", moments.text(moments.traffic_off)),
-        ("to the rollback finished", moments.text(moments.rolled_back)),
-        (
-            "failed requests until then",
-            format!("{} of {}", between.failed, between.requests),
-        ),
-        (
-            "failed requests in the whole story",
-            format!("{} of {}", all.failed, all.requests),
-        ),
-        ("messages", received.text()),
-        ("the whole story", format!("{story:.1} s")),
-    ] {
-        if what == "to the anomaly" {
-            progress.line("\n  from the bad release's first request");
-        }
-        progress.line(&format!("  {what:<36} {figure}"));
-    }
-    Ok(Ending {
-        good: rolled_back && serves,
-        figures: serde_json::to_value(flat(&moments, story, between, all))?,
-        incident: chapter.incident,
-        _load: load,
-    })
+    outcome::tell(place, &people, chapters, received, progress).await
 }
 
 /// A merge request, a review by somebody else, a merge; the push to main starts the run, which is returned.
@@ -231,50 +177,4 @@ async fn ship(
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Waits until the incident is over and written up.
-async fn close(dev: &Client, id: Option<&str>, progress: &mut Progress) -> Result<Option<api::Incident>> {
-    let Some(id) = id else {
-        progress.done(false, "no incident was opened", None);
-        return Ok(None);
-    };
-    let begun = Instant::now();
-    loop {
-        let incident: api::Incident = read(&dev.get(&fill("/api/v1/incidents/{id}", &[id])).await?)?;
-        let over = incident.summary.state == api::IncidentState::Resolved;
-        if over || begun.elapsed() > AFTER {
-            progress.done(over, &format!("{id}: {}", incident.summary.state_text), None);
-            return Ok(Some(incident));
-        }
-        progress.under_way(&format!("{id}: {}", incident.summary.state_text));
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn lessons(incident: &api::Incident, progress: &mut Progress) {
-    for cause in incident.causes.iter().take(CAUSES_MAX) {
-        let text = format!("{}. {}  {}", cause.rank, cause.text, cause.figure);
-        progress.done(true, &format!("cause {}", text.trim_end()), None);
-    }
-    if let Some(change) = &incident.learning {
-        let taken = if change.accepted { "learnt" } else { "not learnt" };
-        let first = change.changes.first();
-        let first = first.map(|(what, before, after)| format!("{what}: {before} before, {after} now"));
-        let text = [change.text.clone(), first.unwrap_or_default()];
-        let text: Vec<_> = text.into_iter().filter(|text| !text.is_empty()).collect();
-        progress.done(true, &format!("{taken}: {}", text.join("; ")), None);
-    }
-    progress.done(
-        incident.postmortem.is_some(),
-        &format!("postmortem of {} written", incident.summary.id),
-        None,
-    );
-}
-
-/// Whether a release is live in the server's own words.
-async fn serving(dev: &Client, release: &str) -> Result<bool> {
-    let path = fill("/api/v1/releases/{id}", &[release]);
-    let release: api::Release = read(&dev.get(&path).await?)?;
-    Ok(release.state == api::ReleaseState::Live)
 }

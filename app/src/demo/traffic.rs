@@ -18,8 +18,6 @@ const GAP: Duration = Duration::from_millis(16);
 const SCORE_GAP: Duration = Duration::from_secs(5);
 /// Answers that are remembered one by one: an hour's.
 const ANSWERS_MAX: usize = 225_000;
-/// Users, who take turns.
-const USERS: u64 = 25;
 const WORDS: [&str; 8] = [
     "notes", "garden", "plan", "travel", "recipe", "idea", "letter", "winter",
 ];
@@ -89,8 +87,8 @@ impl Load {
     }
 }
 
-/// Starts steady load on a port, and users' scores through the API.
-pub(super) fn start(port: u16, api: Client) -> Result<Load> {
+/// Starts steady load of so many users on a port, and their scores through the API.
+pub(super) fn start(port: u16, users: u64, api: Client) -> Result<Load> {
     let http = reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(15))
@@ -103,8 +101,8 @@ pub(super) fn start(port: u16, api: Client) -> Result<Load> {
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for n in 0_u64.. {
             clock.tick().await;
-            let user = format!("user-{}", fastrand::u64(..USERS));
-            let request = request(&http, port, n).header("x-user", user);
+            let user = format!("user-{}", fastrand::u64(..users));
+            let request = request(&http, port, users, n).header("x-user", user);
             let seen = Arc::clone(&counted);
             tokio::spawn(async move {
                 let asked_ms = clock::now().0;
@@ -143,7 +141,7 @@ pub(super) fn start(port: u16, api: Client) -> Result<Load> {
     })
 }
 
-fn request(http: &reqwest::Client, port: u16, n: u64) -> reqwest::RequestBuilder {
+fn request(http: &reqwest::Client, port: u16, users: u64, n: u64) -> reqwest::RequestBuilder {
     let base = format!("http://127.0.0.1:{port}");
     let word = || WORDS[fastrand::usize(..WORDS.len())];
     let text = format!(
@@ -154,7 +152,7 @@ fn request(http: &reqwest::Client, port: u16, n: u64) -> reqwest::RequestBuilder
     );
     let get = |path: String| http.get(format!("{base}{path}"));
     let sync = |block: String, clock: u64| {
-        let actor = format!("user-{}", fastrand::u64(..USERS));
+        let actor = format!("user-{}", fastrand::u64(..users));
         let operation =
             json!({"block": block, "kind": "text", "value": text, "clock": clock, "actor": actor});
         http.post(format!("{base}/sync"))

@@ -54,13 +54,6 @@ pub(crate) fn project(strategy: &str) -> Project {
     if strategy == "canary" {
         project = project.production("steps", &steps(&[5, 10, 20, 35, 50, 70, 90], "100ms"));
     }
-    if strategy == "flag" {
-        let step = |weight: u32| format!("{{weight: {weight}%, watch: 300ms, on_inconclusive: pass}}");
-        let steps = format!("[{}, {}]", step(10), step(50));
-        project = project
-            .with("flag=new-search")
-            .production("flag", &format!("{{key: new-search, steps: {steps}}}"));
-    }
     if strategy == "rolling" {
         project.instances = 3;
         project = project

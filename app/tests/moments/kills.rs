@@ -161,15 +161,33 @@ async fn kill_one(
     Some(killed)
 }
 
+/// A release that stays.
+fn good(strategy: &str, turn: usize) -> Project {
+    match strategy {
+        "flag" => behind_flag(
+            turn,
+            "",
+            "[{weight: 10%, watch: 300ms}, {weight: 50%, watch: 300ms}]",
+        ),
+        _ => project(strategy),
+    }
+}
+
+/// Each has a flag of its own: one that is on for everybody already is not rolled out again.
+fn behind_flag(turn: usize, faults: &str, steps: &str) -> Project {
+    project("flag")
+        .with(&format!("flag=change-{turn} {faults}"))
+        .production("flag", &format!("{{key: change-{turn}, steps: {steps}}}"))
+}
+
 /// A release that is rolled back when it is seen.
-fn bad(strategy: &str) -> Project {
-    let bad = project(strategy).with("fail=0.6 path=/work");
+fn bad(strategy: &str, turn: usize) -> Project {
+    let faults = "fail=0.6 path=/work";
+    let bad = project(strategy).with(faults);
     match strategy {
         "canary" => bad.production("steps", "[{weight: 30%, watch: 20s}]"),
         "rolling" => bad.production("rolling", "{surge_max: 1, ready_min: 20s}"),
-        "flag" => bad
-            .with("flag=new-search fail=0.6 path=/work")
-            .production("flag", "{key: new-search, steps: [{weight: 50%, watch: 20s}]}"),
+        "flag" => behind_flag(turn, faults, "[{weight: 50%, watch: 20s}]"),
         _ => bad.production("watch", "20s"),
     }
 }
@@ -191,7 +209,11 @@ async fn soak_kills_during_rollouts_leave_nothing_half_done() {
     while (kills.len() as u64) < wanted {
         let strategy = STRATEGIES[turn % STRATEGIES.len()];
         let is_bad = dice.below(4) == 0;
-        let mut plan = if is_bad { bad(strategy) } else { project(strategy) };
+        let mut plan = if is_bad {
+            bad(strategy, turn)
+        } else {
+            good(strategy, turn)
+        };
         plan.instances = 2;
         turn += 1;
         let run = begin(&server, &plan, &format!("Change {turn}")).await;

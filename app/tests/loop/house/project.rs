@@ -10,7 +10,7 @@ pub(crate) const SERVICE: &str = "notes";
 #[derive(Debug, Clone)]
 pub(crate) struct Project {
     /// Words for `testing/service.rs`.
-    pub(crate) faults: &'static str,
+    pub(crate) faults: String,
     /// Stages of the pipeline and their YAML.
     pub(crate) pipeline: Vec<(&'static str, String)>,
     /// Gates of staging and their YAML; none, no staging.
@@ -37,7 +37,7 @@ impl Default for Project {
         let program = env!("CARGO_BIN_EXE_trimtab-test-service");
         let build = format!("mkdir -p bin && cp '{program}' bin/service");
         Project {
-            faults: "",
+            faults: String::new(),
             pipeline: fields(&[
                 ("install", "test -f trimtab.yaml"),
                 ("build", &build),
@@ -86,9 +86,9 @@ impl Project {
     }
 
     /// The same with faults.
-    pub(crate) fn with(&self, faults: &'static str) -> Project {
+    pub(crate) fn with(&self, faults: &str) -> Project {
         Project {
-            faults,
+            faults: faults.to_owned(),
             ..self.clone()
         }
     }
