@@ -30,12 +30,21 @@ pub(crate) const IDLE_CLOSED: &str = "idle connections closed without notice";
 pub(crate) struct Tally {
     /// What went well, by kind.
     pub(crate) good: BTreeMap<&'static str, u64>,
-    /// What did not: seconds since the beginning, kind, what happened.
-    pub(crate) failures: Vec<(f64, &'static str, String)>,
+    /// What did not.
+    pub(crate) failures: Vec<Failure>,
     /// Ends that are promised, and messages on their way then: no failures.
     pub(crate) notes: BTreeMap<&'static str, u64>,
     /// Good answers by the release that gave them.
     pub(crate) by_release: BTreeMap<String, u64>,
+}
+
+/// Something that did not go well; times are seconds since the beginning.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) began: f64,
+    pub(crate) at: f64,
+    pub(crate) kind: &'static str,
+    pub(crate) what: String,
 }
 
 impl Tally {
@@ -73,23 +82,36 @@ impl Square {
         *self.tally().notes.entry(what).or_default() += count;
     }
 
-    fn failed(&self, kind: &'static str, what: String) {
-        let at = self.began.elapsed().as_secs_f64();
-        self.tally().failures.push((at, kind, what));
-    }
-
     fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight {
+            square: Arc::clone(self),
+            began: self.began.elapsed().as_secs_f64(),
+        }
     }
 }
 
 /// Something under way, until it is dropped.
-struct InFlight(Arc<Square>);
+struct InFlight {
+    square: Arc<Square>,
+    began: f64,
+}
+
+impl InFlight {
+    fn failed(&self, kind: &'static str, what: String) {
+        let failure = Failure {
+            began: self.began,
+            at: self.square.began.elapsed().as_secs_f64(),
+            kind,
+            what,
+        };
+        self.square.tally().failures.push(failure);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.square.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

@@ -253,8 +253,11 @@ async fn tell_incidents(server: &Server) {
 fn report(tally: &Tally, acts: &[(f64, &str)]) {
     println!("{} asked, {} failed", tally.asked(), tally.failures.len());
     println!("good: {:?}\nbesides: {:?}", tally.good, tally.notes);
-    for (at, kind, what) in &tally.failures {
-        let act = acts.iter().rev().find(|(began, _)| began <= at);
-        println!("{at:.2} s, in {act:?}: {kind}: {what}");
+    for failure in &tally.failures {
+        let act = acts.iter().rev().find(|(began, _)| *began <= failure.at);
+        println!(
+            "{:.2} s, in {act:?}: {}: {}",
+            failure.at, failure.kind, failure.what
+        );
     }
 }

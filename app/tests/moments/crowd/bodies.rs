@@ -21,7 +21,7 @@ pub(crate) async fn upload(square: Arc<Square>, number: u8) {
         turn = turn.wrapping_add(2);
         match put(&square, turn).await {
             Ok(release) => square.good("upload", &release),
-            Err(what) => square.failed("upload", what),
+            Err(what) => in_flight.failed("upload", what),
         }
         drop(in_flight);
         tokio::time::sleep(PAUSE).await;
@@ -66,7 +66,7 @@ pub(crate) async fn download(square: Arc<Square>) {
         let in_flight = square.enter();
         match get(&square).await {
             Ok(release) => square.good("download", &release),
-            Err(what) => square.failed("download", what),
+            Err(what) => in_flight.failed("download", what),
         }
         drop(in_flight);
         tokio::time::sleep(PAUSE).await;

@@ -15,7 +15,7 @@ pub(crate) async fn event_stream(square: Arc<Square>) {
         let in_flight = square.enter();
         match listen(&square, &mut last).await {
             Ok(release) => square.good("event stream", &release),
-            Err(what) => square.failed("event stream", what),
+            Err(what) => in_flight.failed("event stream", what),
         }
         drop(in_flight);
         tokio::time::sleep(PAUSE).await;

@@ -44,7 +44,7 @@ pub(crate) async fn keep_alive(square: Arc<Square>, number: u32) {
             }
             Err(what) => {
                 connection = None;
-                square.failed(kind, what);
+                in_flight.failed(kind, what);
             }
         }
         drop(in_flight);
@@ -66,7 +66,7 @@ pub(crate) async fn new_connections(square: Arc<Square>, number: u32) {
         };
         match asked.await {
             Ok(head) => square.good("new connection", head.release()),
-            Err(what) => square.failed("new connection", what),
+            Err(what) => in_flight.failed("new connection", what),
         }
         user = (user + 3) % USERS;
         drop(in_flight);

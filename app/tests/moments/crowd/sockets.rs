@@ -19,7 +19,7 @@ pub(crate) async fn web_socket(square: Arc<Square>) {
         let in_flight = square.enter();
         match talk(&square).await {
             Ok(release) => square.good("websocket", &release),
-            Err(what) => square.failed("websocket", what),
+            Err(what) => in_flight.failed("websocket", what),
         }
         drop(in_flight);
         tokio::time::sleep(PAUSE).await;

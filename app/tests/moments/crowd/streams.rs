@@ -31,7 +31,7 @@ pub(crate) async fn http2(square: Arc<Square>, shared: Shared, number: u32) {
             Ok(release) => square.good("http2 stream", &release),
             Err(what) => {
                 *shared.lock().await = None;
-                square.failed("http2 stream", what);
+                in_flight.failed("http2 stream", what);
             }
         }
         drop(in_flight);

@@ -58,7 +58,8 @@ impl Default for Route {
             protocol: Protocol::Http1,
             sticky: None,
             testers: Vec::new(),
-            hold: Period::default(),
+            // Longer than a crashed instance takes to be back, shorter than people's patience.
+            hold: Period::seconds(3),
             rate_limit: None,
             ejection: None,
             slow_start: Period::default(),

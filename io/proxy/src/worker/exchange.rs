@@ -164,13 +164,16 @@ impl Exchange {
     }
 
     /// Follows the table in force, before anything was sent: the same arm, with its instances of
-    /// today. If its release is gone, the coin is tossed anew.
+    /// today. If its release is gone or has no share any more, the coin is tossed anew: who waited for an
+    /// instance of a release that was rolled back meanwhile is served by the other.
     pub(super) fn rebind(&mut self, head: &RequestHead) {
         let routes = self.lane.routes();
         let Some(route) = routes.find(&head.host, head.path()) else {
             return;
         };
-        if let Some(pool) = route.pool_of(&self.pool.release) {
+        let release = &self.pool.release;
+        let stays = self.is_preview || self.side == Side::Mirror || route.may_draw(release);
+        if let Some(pool) = route.pool_of(release).filter(|_| stays) {
             self.move_to(pool);
         } else if let Ok(mut anew) = Exchange::begin(&self.lane, Rc::clone(route), head) {
             anew.started = self.started;

@@ -106,6 +106,14 @@ impl RouteState {
             .cloned()
     }
 
+    /// Whether the coin may choose a release under this table.
+    pub(super) fn may_draw(&self, release: &ReleaseId) -> bool {
+        let weight = self.route.split.candidate_weight;
+        let candidate = self.candidate.as_ref();
+        (self.baseline.release == *release && weight < Weight::FULL)
+            || (weight > Weight::ZERO && candidate.is_some_and(|pool| pool.release == *release))
+    }
+
     fn covers(&self, path: &[u8]) -> bool {
         let prefix = self.route.path_prefix.trim_end_matches('/').as_bytes();
         if path == b"*" {

@@ -93,6 +93,22 @@ async fn requests_wait_for_an_instance_instead_of_failing() {
     let (answer, ()) = tokio::join!(proxy.get("/"), start);
     assert_eq!(answer.body(), "blocks-r1");
 
+    // Whoever waits for an arm that loses its share is served by the other.
+    let split = |percent: f64| {
+        let arms = route(
+            pool("blocks-r1", &[&blue]),
+            Some((pool("blocks-r2", &[]), percent)),
+        );
+        with(arms, hold())
+    };
+    proxy.apply(split(100.0)).await;
+    let back = async {
+        held(&proxy, 2).await;
+        proxy.apply(split(0.0)).await;
+    };
+    let (answer, ()) = tokio::join!(proxy.get("/"), back);
+    assert_eq!(answer.body(), "blocks-r1");
+
     // An instance that is restarted in its place refuses connections for a moment.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut restarted = pool("blocks-r1", &[&blue]);
@@ -102,7 +118,7 @@ async fn requests_wait_for_an_instance_instead_of_failing() {
     drop(listener);
     proxy.apply(with(route(restarted, None), hold())).await;
     let start = async {
-        held(&proxy, 3).await;
+        held(&proxy, 4).await;
         let listener = TcpListener::bind(address).await.unwrap();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
