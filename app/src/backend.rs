@@ -6,6 +6,7 @@ mod commands;
 mod entrances;
 mod figures;
 mod flags;
+mod forecasts;
 mod forge;
 mod groups;
 mod health;
@@ -233,6 +234,9 @@ impl Backend for AppBackend {
     }
     async fn group(&self, id: &str) -> Result<api::Group, Fault> {
         self.one_group(id)
+    }
+    async fn forecast(&self, query: api::ForecastQuery) -> Result<api::RolloutForecast, Fault> {
+        self.forecast_of_next(&query).await
     }
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
         self.forecast_of_roll_back(&query).await

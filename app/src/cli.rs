@@ -315,6 +315,11 @@ pub(crate) enum Command {
     /// Hold, close or open what users reach a service by.
     #[command(subcommand)]
     Entrance(EntranceCommand),
+    /// What each step of a service's next rollout is expected to find, and how soon, by its latest traffic.
+    Forecast {
+        /// The service.
+        service: String,
+    },
     /// Go back to an earlier release, or undo a rollout; says first how long it will take.
     Rollback {
         /// A service or a rollout.

@@ -61,6 +61,7 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         | Command::Restart(_)
         | Command::Rollback { .. }
         | Command::Release(_)
+        | Command::Forecast { .. }
         | Command::Entrance(_)) => steer(&client, &out, command).await,
         Command::Reject(about) => rollouts::answer(&client, &out, "runs", "reject", about).await,
         Command::Cancel(about) => rollouts::answer(&client, &out, "runs", "cancel", about).await,
@@ -118,6 +119,7 @@ async fn steer(client: &Client, out: &Printer, command: Command) -> Result<bool>
             let request = rollouts::way_back(target, release, environment, comment);
             rollouts::roll_back(client, out, request, dry_run).await
         }
+        Command::Forecast { service } => rollouts::forecast(client, out, service).await,
         _ => anyhow::bail!("failed to dispatch: this command steers nothing"),
     }
 }

@@ -58,13 +58,7 @@ impl AppBackend {
             id: rollout.id.clone(),
             service: plan.service.to_string(),
             environment: plan.environment.to_string(),
-            strategy: match plan.strategy {
-                Strategy::Direct(_) => api::Strategy::Direct,
-                Strategy::BlueGreen(_) => api::Strategy::BlueGreen,
-                Strategy::Canary(_) => api::Strategy::Canary,
-                Strategy::Rolling(_) => api::Strategy::Rolling,
-                Strategy::Flag(_) => api::Strategy::FeatureFlag,
-            },
+            strategy: strategy_name(&plan.strategy),
             baseline: plan.baseline.as_ref().map(ToString::to_string),
             candidate: plan.candidate.to_string(),
             state: state_of(rollout),
@@ -128,6 +122,7 @@ impl AppBackend {
             baseline_figures,
             candidate_figures,
             verdict,
+            forecast: self.forecast_before(&rollout),
             charts: self.trial_charts(&rollout, &weights).await,
             timeline: self.timeline_of(&rollout.id, events).await?,
             group: rollout
@@ -208,6 +203,17 @@ impl AppBackend {
                 && instance.state == InstanceState::Running
         });
         Ok(candidate.map(|instance| format!("http://{}/", instance.address)))
+    }
+}
+
+/// The strategy as the API names it.
+pub(super) fn strategy_name(strategy: &Strategy) -> api::Strategy {
+    match strategy {
+        Strategy::Direct(_) => api::Strategy::Direct,
+        Strategy::BlueGreen(_) => api::Strategy::BlueGreen,
+        Strategy::Canary(_) => api::Strategy::Canary,
+        Strategy::Rolling(_) => api::Strategy::Rolling,
+        Strategy::Flag(_) => api::Strategy::FeatureFlag,
     }
 }
 

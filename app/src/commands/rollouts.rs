@@ -5,7 +5,7 @@ use trimtab_api as api;
 use trimtab_api::routes::fill;
 
 use super::client::{Client, read, with_query};
-use super::print::{Printer, Tone, clean};
+use super::print::{Printer, Tone, clean, figure};
 use crate::cli::{About, EntranceCommand};
 
 pub(super) async fn deploy(
@@ -70,6 +70,40 @@ pub(super) fn way_back(
         release,
         comment,
     }
+}
+
+/// What each step of the next rollout is expected to find, and how soon.
+pub(super) async fn forecast(client: &Client, out: &Printer, service: String) -> Result<bool> {
+    let query = api::ForecastQuery {
+        service,
+        environment: None,
+    };
+    let answer = client.get(&with_query("/api/v1/forecast", &query)).await?;
+    if out.json(&answer)? {
+        return Ok(true);
+    }
+    let told: api::RolloutForecast = read(&answer)?;
+    let strategy = told.strategy.as_str();
+    let (service, text) = (clean(&told.service), clean(&told.text));
+    out.line(&format!("{service} in {}, {strategy}: {text}", told.environment));
+    let rows: Vec<Vec<String>> = told.steps.iter().map(step_row).collect();
+    out.table(
+        &["SHARE", "WATCHED", "REQUESTS", "EXPECTED"],
+        &rows,
+        "no step is watched",
+    );
+    out.next(&format!("trimtab deploy {service}"));
+    Ok(true)
+}
+
+fn step_row(step: &api::StepForecast) -> Vec<String> {
+    let requests = step.candidate_requests;
+    vec![
+        figure(Some(step.percent), "%"),
+        figure(Some(step.watch_seconds), "s"),
+        requests.map_or_else(|| "–".to_owned(), |requests| requests.to_string()),
+        clean(&step.text),
+    ]
 }
 
 /// Says how long it will take, then does it.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trimtab_api::{RolloutState, RolloutSummary, Service};
+use trimtab_api::{Rollout, RolloutState, RolloutSummary, Service};
 
 use crate::house::{PATIENCE, Place, Project, SERVICE, Server};
 
@@ -31,6 +31,16 @@ async fn newest(server: &Server, what: &str, pleases: impl Fn(&RolloutSummary) -
             server.log()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Forecasts rest on some seconds of users' traffic.
+async fn until_traffic_is_known(server: &Server) {
+    let began = Instant::now();
+    let path = format!("/api/v1/forecast?service={SERVICE}");
+    while !server.answers(&path).await {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -74,12 +84,24 @@ async fn people_steer_a_rollout_and_return_to_any_release() {
     })
     .await;
 
+    until_traffic_is_known(&server).await;
     server.cli(&["retry", &third.id]);
     let again = newest(&server, "third watch", watching).await;
     assert_eq!(
         (again.id.as_str(), again.candidate.as_str()),
         ("rollout-4", "notes-r3")
     );
+    let told = server.get::<Rollout>("/api/v1/rollouts/rollout-4").await.forecast;
+    let told = told.expect("the traffic before it is known");
+    assert!(told.requests_per_second > 1.0, "{told:?}");
+    let [step] = told.steps.as_slice() else {
+        panic!("one step is watched: {told:?}");
+    };
+    assert_eq!((step.percent, step.watch_seconds), (95.0, 60.0));
+    assert!(step.text.contains("that fails"), "{step:?}");
+    let said = server.cli(&["forecast", SERVICE]);
+    assert!(said.contains("requests a second in the last"), "{said}");
+    assert!(said.contains("that fails 5.0 % takes about"), "{said}");
     server.cli(&["promote", "rollout-4"]);
     newest(&server, "end", |rollout| rollout.state == RolloutState::Deployed).await;
 

@@ -26,7 +26,7 @@ mod strata;
 pub use batch::{Assigned, Batch, Outcomes, Past};
 pub use config::{Config, Lift, Metric, Mixture, Share};
 pub use custom::{Absence, Counters, CustomConfig, CustomEvidence, CustomKind, Reading, Tolerance};
-pub use forecast::{Forecast, expected_units, expected_with_past, returning_weight};
+pub use forecast::{Before, Forecast, StepForecast, expected_units, expected_with_past, returning_weight};
 pub use judge::Judge;
 pub use panel::{Call, Lanes, Open, Panel, Standing, Subject};
 pub use process::Tally;

@@ -41,7 +41,7 @@ pub use effect::{Effect, Notice, TimerName};
 pub use event::{Event, Outcome};
 pub use machine::{EVENT_VERSION, pending, start, step};
 pub use phase::{End, Hook, Phase, Way};
-pub use plan::{Freeze, Hooks, Limits, OnInconclusive, OnRegressed, Plan, Strategy};
+pub use plan::{Freeze, Hooks, Limits, OnInconclusive, OnRegressed, Plan, Strategy, TrafficBefore};
 pub use starts::{Start, expected_ms, starts};
 pub use state::{Owed, Pause, Protection, State, Traffic, Watch};
 pub use steps::{Gate, Instances, Replacement, TrafficStep};

@@ -40,6 +40,20 @@ pub struct Plan {
     /// The group that it is released with, if it is.
     #[serde(default)]
     pub group: Option<Membership>,
+    /// What the place's traffic was when it was asked for; none when there was none, or no telling.
+    #[serde(default)]
+    pub before: Option<TrafficBefore>,
+}
+
+/// The latest traffic of a place, by which waits for verdicts are forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficBefore {
+    /// How long it was looked at, in milliseconds.
+    pub window_ms: u64,
+    /// Requests of users.
+    pub requests: u64,
+    /// Failures among them.
+    pub errors: u64,
 }
 
 /// The jobs of the team that run on the way; what they are is the shell's to know.

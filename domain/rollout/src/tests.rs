@@ -40,6 +40,7 @@ pub(crate) fn blue_green() -> Plan {
         hooks: Hooks::default(),
         freezes: Vec::new(),
         group: None,
+        before: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod entrance;
 mod fault;
 mod feedback;
 mod flags;
+mod forecast;
 mod forge;
 mod group;
 mod health;
@@ -46,6 +47,7 @@ pub use flags::{
     FlagDetail, FlagKind, FlagSetDetail, FlagSetSummary, FlagShare, FlagUsers, FlagVerdict, FlagsChange,
     FlagsEntry, FlagsPast, FlagsUndo, OneFlag, StaleFlag, StaleQuery,
 };
+pub use forecast::{ForecastQuery, RolloutForecast, StepForecast};
 pub use forge::{GitHook, GitHookKind, MergeRequest, MergeRequestState, Review, ReviewVerdict};
 pub use group::{Group, GroupMember, GroupRequest, GroupWish};
 pub use health::{ErrorBudget, Health, HealthReason, HealthStatus, Status};

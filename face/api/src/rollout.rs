@@ -287,6 +287,9 @@ pub struct Rollout {
     pub candidate_figures: Option<ArmFigures>,
     /// The verdict; none before traffic moved or without comparison.
     pub verdict: Option<Verdict>,
+    /// What its steps were expected to tell, before it started.
+    #[serde(default)]
+    pub forecast: Option<crate::RolloutForecast>,
     /// Weights so far.
     #[serde(default)]
     pub weights: Vec<WeightStep>,

@@ -87,6 +87,8 @@ pub trait Backend: FlagBackend {
     async fn groups(&self) -> Result<Vec<api::Group>, Fault>;
     /// One of them.
     async fn group(&self, id: &str) -> Result<api::Group, Fault>;
+    /// What the steps of a service's next rollout are expected to tell.
+    async fn forecast(&self, query: api::ForecastQuery) -> Result<api::RolloutForecast, Fault>;
     /// Where a way back leads and how long it takes.
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault>;
     /// Incidents, newest first.

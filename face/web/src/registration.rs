@@ -51,6 +51,7 @@ fn reads() -> Vec<Registration> {
         get("/api/v1/rollouts", reads::rollouts),
         get("/api/v1/rollouts/{id}", reads::rollout),
         get("/api/v1/rollback", reads::roll_back_forecast),
+        get("/api/v1/forecast", reads::forecast),
         get("/api/v1/groups", reads::groups),
         get("/api/v1/groups/{id}", reads::group),
         get("/api/v1/incidents", reads::incidents),

@@ -19,6 +19,7 @@ pub mod flag_book;
 mod flag_hands;
 pub mod flag_trials;
 pub mod fleet;
+pub mod forecast;
 mod frames;
 pub mod grants;
 pub mod groups;

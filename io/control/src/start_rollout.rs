@@ -6,11 +6,12 @@ use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, Service
 use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
 use trimtab_rollout::direct::Direct;
 use trimtab_rollout::group::{Member, Membership};
-use trimtab_rollout::{End, Event, Hooks, Limits, Plan, Strategy};
+use trimtab_rollout::{End, Event, Freeze, Hooks, Limits, Plan, Strategy};
 
 use crate::blueprint;
 use crate::clock;
 use crate::flag_hands::{self, Before};
+use crate::forecast;
 use crate::host::{Snapshot, number_of};
 use crate::machines::Rollouts;
 use crate::world::{PRODUCTION, World};
@@ -121,23 +122,9 @@ async fn start_as(
     let baseline = world
         .stable(&service, environment)
         .filter(|stable| stable != release);
-    // What returns to a known release asks nobody: no steps, no analysis, no gates, no freezes.
-    let (strategy, hooks, freezes) = if plain {
-        let drain_ms = project.production.drain.as_millis();
-        let strategy = Strategy::Direct(Direct { drain_ms });
-        (strategy, Hooks::default(), Vec::new())
-    } else {
-        let before = baseline.as_ref().and_then(|release| world.release(release).ok());
-        let instances = before.map_or(1, |(_, before)| before.run.instances.max(1));
-        let strategy = match blueprint::strategy(&project, instances) {
-            Strategy::Flag(flag) => of_flag(world, (&service, environment), &project, flag)?,
-            strategy => strategy,
-        };
-        (
-            strategy,
-            blueprint::hooks(&project),
-            blueprint::freezes(&project, clock::now()),
-        )
+    let (strategy, hooks, freezes) = match plain {
+        true => direct_way(&project),
+        false => full_way(world, (&service, environment), &project, baseline.as_ref())?,
     };
     let strategy = match group {
         Some(_) => strategy.in_group(),
@@ -147,6 +134,11 @@ async fn start_as(
         hook_ms: hook_ms(&project),
         ..Limits::default()
     };
+    let now = clock::now();
+    let before = match plain {
+        true => None,
+        false => forecast::traffic_before(world, &service, environment, now).await,
+    };
     let made = world.machines().rollouts.create(by, |number| Plan {
         rollout: rollout_id(number),
         service,
@@ -155,14 +147,38 @@ async fn start_as(
         candidate: release.clone(),
         candidate_digest: recorded.release.artifact.clone(),
         baseline,
-        started_at: clock::now(),
+        started_at: now,
         strategy,
         limits,
         hooks,
         freezes,
         group,
+        before,
     });
     made.await.map_err(|error| error.to_string())
+}
+
+/// What returns to a known release asks nobody: no steps, no analysis, no gates, no freezes.
+fn direct_way(project: &trimtab_project::Project) -> (Strategy, Hooks, Vec<Freeze>) {
+    let drain_ms = project.production.drain.as_millis();
+    let strategy = Strategy::Direct(Direct { drain_ms });
+    (strategy, Hooks::default(), Vec::new())
+}
+
+fn full_way(
+    world: &World,
+    place: (&ServiceName, &EnvironmentName),
+    project: &trimtab_project::Project,
+    baseline: Option<&ReleaseId>,
+) -> Result<(Strategy, Hooks, Vec<Freeze>), String> {
+    let before = baseline.and_then(|release| world.release(release).ok());
+    let instances = before.map_or(1, |(_, before)| before.run.instances.max(1));
+    let strategy = match blueprint::strategy(project, instances) {
+        Strategy::Flag(flag) => of_flag(world, place, project, flag)?,
+        strategy => strategy,
+    };
+    let freezes = blueprint::freezes(project, clock::now());
+    Ok((strategy, blueprint::hooks(project), freezes))
 }
 
 /// A flag that everybody has on already has no steps left: only its release is rolled out.

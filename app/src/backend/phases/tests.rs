@@ -30,6 +30,7 @@ fn plan() -> Plan {
         hooks: trimtab_rollout::Hooks::default(),
         freezes: Vec::new(),
         group: None,
+        before: None,
     }
 }
 

@@ -202,10 +202,12 @@ fn arms(rollout: &api::Rollout) -> Vec<Line> {
 
 fn verdict(rollout: &api::Rollout) -> Vec<Line> {
     let Some(verdict) = &rollout.verdict else {
-        return vec![
+        let mut lines = vec![
             (None, String::new()),
             (Some(Tone::Dim), "verdict: none yet".to_owned()),
         ];
+        lines.extend(rollout.forecast.as_ref().into_iter().flat_map(before));
+        return lines;
     };
     let tone = match verdict.decision {
         api::VerdictDecision::Healthy => Tone::Good,
@@ -261,6 +263,15 @@ fn verdict(rollout: &api::Rollout) -> Vec<Line> {
         lines.push((None, format!("forecast: {}", forecast.text)));
     }
     lines
+}
+
+/// What the steps are expected to tell.
+fn before(told: &api::RolloutForecast) -> Vec<Line> {
+    let step = |step: &api::StepForecast| (None, format!("  {}%: {}", short(step.percent), step.text));
+    [(None, format!("forecast: {}", told.text))]
+        .into_iter()
+        .chain(told.steps.iter().map(step))
+        .collect()
 }
 
 /// What was counted for one metric, and the query that was asked.

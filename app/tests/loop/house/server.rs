@@ -150,6 +150,12 @@ impl Server {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Whether the administrator gets what was asked for.
+    pub(crate) async fn answers(&self, path: &str) -> bool {
+        let request = self.http.get(self.address(path)).bearer_auth(self.admin());
+        request.send().await.unwrap().status().is_success()
+    }
+
     /// Posts as the holder of a token; the status and what was answered.
     pub(crate) async fn post(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {
         let request = self.http.post(self.address(path)).bearer_auth(token).json(body);

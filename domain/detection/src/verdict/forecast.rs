@@ -75,6 +75,67 @@ pub fn expected_with_past(baseline: f64, candidate: f64, w: f64, alpha: f64) -> 
     })
 }
 
+/// What is known of a place's traffic before a rollout.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Before {
+    /// Requests a second in all.
+    pub requests_per_second: f64,
+    /// The share of them that failed, 0 to 1.
+    pub error_rate: f64,
+}
+
+/// What a step with a watch is expected to tell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepForecast {
+    /// Requests of the candidate in the watch.
+    pub candidate: f64,
+    /// The least share of failing requests, 0 to 1, with which a candidate is expected to be called within
+    /// the watch; none when even one that fails all of them is not.
+    pub least: Option<f64>,
+    /// Seconds until a candidate is called that fails the typical share, [`Before::typical`]; none when no
+    /// amount of time does.
+    pub typical_seconds: Option<f64>,
+}
+
+impl Before {
+    /// The fault by which waits are told: five times the present errors, and 5 % at least.
+    pub fn typical(&self) -> f64 {
+        (self.error_rate * 5.0).clamp(0.05, 1.0)
+    }
+
+    /// What a watch of `seconds` at the candidate's share `w` (0 to 1) is expected to tell at level `alpha`.
+    /// None where there is nobody to compare with, or nothing is watched.
+    pub fn step(&self, w: f64, seconds: f64, alpha: f64) -> Option<StepForecast> {
+        if w <= 0.0 || w >= 1.0 || seconds <= 0.0 {
+            return None;
+        }
+        let requests = self.requests_per_second * seconds;
+        let is_found = |rate: f64| {
+            expected_with_past(self.error_rate, rate, w, alpha).is_some_and(|found| found.units <= requests)
+        };
+        let typical = expected_with_past(self.error_rate, self.typical(), w, alpha);
+        Some(StepForecast {
+            candidate: requests * w,
+            least: is_found(1.0).then(|| self.least(is_found)),
+            typical_seconds: typical.and_then(|found| found.seconds(self.requests_per_second)),
+        })
+    }
+
+    /// Halves the stretch between what is not found and what is, to a hundredth of a per cent.
+    fn least(&self, is_found: impl Fn(f64) -> bool) -> f64 {
+        let (mut missed, mut found) = (self.error_rate.clamp(0.0, 1.0), 1.0);
+        while found - missed > 1e-4 {
+            let middle = f64::midpoint(missed, found);
+            if is_found(middle) {
+                found = middle;
+            } else {
+                missed = middle;
+            }
+        }
+        found
+    }
+}
+
 /// The probability that a returning user is in the candidate, given what was seen of them, when users
 /// stick to their arm and the weight rises from `seen_at` to `now` (both 0 to 1): none for a user already in
 /// the candidate, who carries no more evidence.
@@ -104,6 +165,42 @@ mod tests {
         assert!(switched.units < forecast.units, "{switched:?}");
         assert_eq!(expected_units(0.02, 0.01, 0.05, 0.01), None);
         assert_eq!(expected_units(0.01, 0.02, 1.0, 0.01), None);
+    }
+
+    #[test]
+    fn a_step_tells_what_its_traffic_allows() {
+        let before = |requests_per_second| Before {
+            requests_per_second,
+            error_rate: 0.01,
+        };
+        // verdict.md: one request a second at 5 %, from 1 % to 5 %, is about an hour.
+        let slow = before(1.0)
+            .step(0.05, 3_600.0, 0.01)
+            .unwrap_or_else(|| unreachable!());
+        let typical = slow.typical_seconds.unwrap_or(0.0);
+        assert!((3_000.0..3_700.0).contains(&typical), "{slow:?}");
+        assert!((slow.candidate - 180.0).abs() < 1e-9);
+        let least = slow.least.unwrap_or(0.0);
+        assert!((0.03..0.06).contains(&least), "{slow:?}");
+        // Ten seconds of it tell nothing, and nothing at all tells nothing.
+        let short = before(1.0)
+            .step(0.05, 10.0, 0.01)
+            .unwrap_or_else(|| unreachable!());
+        assert_eq!(short.least, None);
+        let none = before(0.0)
+            .step(0.05, 60.0, 0.01)
+            .unwrap_or_else(|| unreachable!());
+        assert_eq!((none.least, none.typical_seconds), (None, None));
+        // More traffic finds smaller faults; half of it finds them soonest.
+        let at = |rate, w| {
+            before(rate)
+                .step(w, 600.0, 0.01)
+                .and_then(|step| step.least)
+                .unwrap_or(1.0)
+        };
+        assert!(at(100.0, 0.05) < at(10.0, 0.05) && at(10.0, 0.5) < at(10.0, 0.05));
+        assert_eq!(before(10.0).step(1.0, 60.0, 0.01), None);
+        assert_eq!(before(10.0).step(0.05, 0.0, 0.01), None);
     }
 
     #[test]

@@ -130,5 +130,6 @@ pub(crate) fn any(dice: &mut Dice) -> Plan {
         },
         freezes,
         group: None,
+        before: None,
     }
 }

@@ -62,6 +62,12 @@ pub(super) const READS: &[Route] = &[
     )
     .takes(schema::<t::RollBackRequest>)
     .gives(schema::<t::RollBackForecast>),
+    get(
+        "/api/v1/forecast",
+        "What the steps of a service's next rollout are expected to tell, by its latest traffic.",
+    )
+    .takes(schema::<t::ForecastQuery>)
+    .gives(schema::<t::RolloutForecast>),
     get("/api/v1/incidents", "Incidents, newest first.")
         .takes(schema::<t::IncidentQuery>)
         .gives(schema::<Vec<t::IncidentSummary>>),

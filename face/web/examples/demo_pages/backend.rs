@@ -232,6 +232,9 @@ impl Backend for Demo {
     async fn group(&self, _: &str) -> Result<api::Group, Fault> {
         Ok(stories::rollouts::group())
     }
+    async fn forecast(&self, _: api::ForecastQuery) -> Result<api::RolloutForecast, Fault> {
+        Ok(stories::rollouts::before())
+    }
     async fn roll_back_forecast(&self, query: api::RollBackRequest) -> Result<api::RollBackForecast, Fault> {
         Ok(stories::rollouts::forecast(&query))
     }

@@ -139,6 +139,7 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
             }),
             as_of: now(),
         }),
+        forecast: Some(before()),
         weights: vec![
             WeightStep {
                 at: ago(62),
@@ -199,6 +200,32 @@ pub(crate) fn rollouts() -> Vec<Rollout> {
             4_812.0,
         ),
     ]
+}
+
+/// What the steps were expected to tell.
+pub(crate) fn before() -> trimtab_api::RolloutForecast {
+    let step = |percent, requests, least: f64, typical: f64| trimtab_api::StepForecast {
+        percent,
+        watch_seconds: 30.0,
+        candidate_requests: Some(requests),
+        least_percent: Some(least),
+        typical_seconds: Some(typical),
+        text: format!(
+            "finds a release that fails {least} % or more within its 30 s; one that fails 5 % takes about {typical} s"
+        ),
+    };
+    trimtab_api::RolloutForecast {
+        service: "blocks".into(),
+        environment: "production".into(),
+        strategy: trimtab_api::Strategy::BlueGreen,
+        window_seconds: 3_600.0,
+        requests_per_second: 142.0,
+        error_percent: 0.1,
+        alpha: 0.01,
+        typical_percent: 5.0,
+        steps: vec![step(95.0, 4_047, 1.9, 14.0)],
+        text: "142 requests a second in the last 60 min, 0.10 % of them failed".into(),
+    }
 }
 
 /// What a way back takes.

@@ -101,6 +101,13 @@ pub(crate) async fn roll_back_forecast(
     Ok(Json(app.backend.roll_back_forecast(query).await?))
 }
 
+pub(crate) async fn forecast(
+    State(app): State<App>,
+    Query(query): Query<api::ForecastQuery>,
+) -> Answer<api::RolloutForecast> {
+    Ok(Json(app.backend.forecast(query).await?))
+}
+
 pub(crate) async fn dashboard(
     State(app): State<App>,
     Query(query): Query<api::DashboardQuery>,

@@ -4,8 +4,8 @@ use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
 use trimtab_api::{
-    ArmFigures, Evidence, Group, Moment, RollBackRequest, Rollout, RolloutFlag, RolloutState, RolloutSummary,
-    Stage, Verdict,
+    ArmFigures, Evidence, Group, Moment, RollBackRequest, Rollout, RolloutFlag, RolloutForecast,
+    RolloutState, RolloutSummary, Stage, Verdict,
 };
 
 use super::Page;
@@ -43,6 +43,7 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
             section.panel { h2 { (page.say(say::VERDICT)) } (verdict(rollout.verdict.as_ref(), language)) }
             section.panel { h2 { (page.say(say::BASELINE)) " / " (page.say(say::CANDIDATE)) } (arms(&rollout, language)) }
         }
+        @if let Some(told) = &rollout.forecast { (forecast_before(told, language)) }
         div data-charts={ "/api/v1/rollouts/" (trimtab_api::routes::fill("{}", &[&summary.id])) } {
             section.charts.charts-small {
                 @let range = range(&rollout);
@@ -63,6 +64,32 @@ pub(crate) async fn rollout(page: Page, Path(id): Path<String>) -> Result<Html<S
     };
     let topic = format!("rollout:{id}");
     Ok(page.render(&title, Section::Releases, &[&topic], body))
+}
+
+/// What its steps were expected to tell, by the traffic before it.
+fn forecast_before(told: &RolloutForecast, language: Language) -> Markup {
+    let seconds = |seconds: Option<f64>| shown(seconds, "s", language);
+    let typical = percent(told.typical_percent, language);
+    html! {
+        section.panel data-region="forecast" {
+            h2 { (language.say(say::FORECAST_BEFORE)) }
+            p.small.muted { (told.text) }
+            div.scroll { table {
+                thead { tr {
+                    th.num { (language.say(say::CANDIDATE)) } th.num { (language.say(say::WATCHED_FOR)) } th.num { (language.say(say::REQUESTS_COUNT)) }
+                    th.num { (language.say(say::FORECAST_FINDS)) } th.num { (language.fill(say::FORECAST_TYPICAL, &[&typical])) } th {}
+                } }
+                tbody { @for step in &told.steps { tr {
+                    td.num { (percent(step.percent, language)) }
+                    td.num { (seconds(Some(step.watch_seconds))) }
+                    td.num { @match step.candidate_requests { Some(requests) => (count(requests)), None => "–" } }
+                    td.num { @match step.least_percent { Some(least) => (percent(least, language)), None => "–" } }
+                    td.num { (seconds(step.typical_seconds)) }
+                    td.small { (step.text) }
+                } } }
+            } }
+        }
+    }
 }
 
 /// The services that are released with it: how far each is, and what they say together.

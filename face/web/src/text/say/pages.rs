@@ -94,6 +94,10 @@ messages! { PAGES:
     OF_ALPHA = "of {}", "из {}";
     TOLERANCE = "Tolerance", "Допуск";
     FORECAST = "Forecast", "Прогноз";
+    FORECAST_BEFORE = "Forecast before the start", "Прогноз до начала";
+    FORECAST_FINDS = "Finds failures from", "Находит отказы от";
+    FORECAST_TYPICAL = "Time to find {}", "Время до обнаружения {}";
+    WATCHED_FOR = "Watched for", "Наблюдение";
     NO_VERDICT = "No verdict: nothing is compared yet.", "Вердикта нет: сравнивать пока нечего.";
     REQUESTS_COUNT = "Requests", "Запросов";
     ERRORS_COUNT = "Errors", "Ошибок";
