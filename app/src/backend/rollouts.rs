@@ -7,11 +7,13 @@ use trimtab_api::{
 use trimtab_control::flag_book::FlagPlace;
 use trimtab_control::host::Snapshot;
 use trimtab_control::machines::Rollouts;
+use trimtab_detection::verdict::Verdict as Evidence;
 use trimtab_rollout::{End, Hook, Phase, Strategy, Way};
 use trimtab_runtime::InstanceState;
 
 use super::markers::of_rollout;
 use super::phases::{passed, phases, weights};
+use super::trial::Counted;
 use super::{AppBackend, moment, rows, unavailable};
 
 impl AppBackend {
@@ -83,23 +85,33 @@ impl AppBackend {
 
     /// The flag of a rollout behind one. What its users met is known of the newest rollout alone.
     fn flag_of(&self, rollout: &Snapshot<Rollouts>) -> Option<api::RolloutFlag> {
+        let Strategy::Flag(flag) = &rollout.plan.strategy else {
+            return None;
+        };
+        let raised = rollout.state.flag.as_ref().filter(|raised| raised.acknowledged);
+        Some(api::RolloutFlag {
+            key: flag.key.clone(),
+            percent: raised.map_or(0.0, |raised| raised.share.percent()),
+            verdict: self.flag_evidence(rollout).map(super::flags::verdict),
+        })
+    }
+
+    fn flag_evidence(&self, rollout: &Snapshot<Rollouts>) -> Option<Evidence> {
         let (plan, state) = (&rollout.plan, &rollout.state);
         let Strategy::Flag(flag) = &plan.strategy else {
             return None;
         };
+        let all = self.world.rollouts_of(&plan.service, &plan.environment);
+        let is_newest = all.last().is_some_and(|newest| newest.id == rollout.id);
+        // Before its first step what there is may be an earlier rollout's.
+        if !is_newest || state.flag.is_none() {
+            return None;
+        }
         let place = FlagPlace {
             service: plan.service.clone(),
             environment: plan.environment.clone(),
         };
-        let all = self.world.rollouts_of(&plan.service, &plan.environment);
-        let newest = all.last().is_some_and(|newest| newest.id == rollout.id);
-        let raised = state.flag.as_ref().filter(|raised| raised.acknowledged);
-        let verdict = newest.then(|| self.world.exposures.trials.verdict(&place, &flag.key));
-        Some(api::RolloutFlag {
-            key: flag.key.clone(),
-            percent: raised.map_or(0.0, |raised| raised.share.percent()),
-            verdict: verdict.flatten().map(super::flags::verdict),
-        })
+        self.world.exposures.trials.verdict(&place, &flag.key)
     }
 
     pub(super) async fn one_rollout(&self, id: &str) -> Result<Rollout, Fault> {
@@ -109,8 +121,15 @@ impl AppBackend {
         let passes = passed(&rollout, &events);
         let weights = weights(&passes);
         let (baseline_figures, candidate_figures) = self.arms(&rollout, kept.as_ref()).await;
-        let verdict = match &kept {
-            Some(kept) => Some(self.verdict_of(&rollout, &kept.verdict).await),
+        // Once the flag is on for somebody, it is the flag that is judged.
+        let judged = match self.flag_evidence(&rollout) {
+            Some(of_flag) => Some((of_flag, Counted::Users)),
+            None => kept
+                .as_ref()
+                .map(|kept| (kept.verdict.clone(), Counted::Requests)),
+        };
+        let verdict = match judged {
+            Some((verdict, counted)) => Some(self.verdict_of(&rollout, &verdict, counted).await),
             None => None,
         };
         let summary = self.rollout_summary(&rollout);

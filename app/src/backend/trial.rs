@@ -19,6 +19,38 @@ const MARGIN_MS: i64 = 30_000;
 /// Evidence beyond this is shown as this: JSON knows no infinity.
 const E_MAX: f64 = 1e300;
 
+/// What counts as one in a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Requests of the candidate's arm and of the baseline's.
+    Requests,
+    /// Users with a flag on and without.
+    Users,
+}
+
+impl Counted {
+    fn plural(self) -> &'static str {
+        match self {
+            Counted::Requests => "requests",
+            Counted::Users => "users",
+        }
+    }
+
+    fn in_words(self, metric: &MetricEvidence) -> String {
+        let (baseline, candidate) = (&metric.baseline, &metric.candidate);
+        match self {
+            Counted::Requests => format!(
+                "{} of {} requests of the baseline, {} of {} of the candidate",
+                baseline.bad, baseline.units, candidate.bad, candidate.units
+            ),
+            Counted::Users => format!(
+                "{} of {} users without the flag, {} of {} with it",
+                baseline.bad, baseline.units, candidate.bad, candidate.units
+            ),
+        }
+    }
+}
+
 impl AppBackend {
     /// What both arms served; none of an arm that there is not, or before traffic was compared.
     pub(super) async fn arms(
@@ -83,12 +115,21 @@ impl AppBackend {
         charts
     }
 
-    pub(super) async fn verdict_of(&self, rollout: &Snapshot<Rollouts>, verdict: &Verdict) -> api::Verdict {
+    pub(super) async fn verdict_of(
+        &self,
+        rollout: &Snapshot<Rollouts>,
+        verdict: &Verdict,
+        counted: Counted,
+    ) -> api::Verdict {
         let plan = &rollout.plan;
         let place = selector(Some(plan.service.as_str()), plan.environment.as_str());
         let over = rollout.state.end().is_some();
         let rate = format!("sum(rate(trimtab_requests_total{{{place}}}[30s]))");
-        let per_second = self.number(&rate, clock::now()).await.filter(|rate| *rate > 0.0);
+        let per_second = match counted {
+            Counted::Requests => self.number(&rate, clock::now()).await.filter(|rate| *rate > 0.0),
+            // When users come back is not known.
+            Counted::Users => None,
+        };
         let project = self
             .world
             .release(&plan.candidate)
@@ -103,9 +144,11 @@ impl AppBackend {
             .collect();
         evidence.extend(verdict.metrics.iter().map(|metric| {
             let leads = verdict.leading == Some(metric.metric);
-            one(metric, verdict, units.filter(|_| leads))
+            one(metric, verdict, units.filter(|_| leads), counted)
         }));
-        evidence.extend(own::evidence(rollout, project.as_ref(), verdict));
+        if counted == Counted::Requests {
+            evidence.extend(own::evidence(rollout, project.as_ref(), verdict));
+        }
         api::Verdict {
             decision: decision(verdict.decision, over),
             forecast: units.map(|units| api::Forecast {
@@ -113,9 +156,12 @@ impl AppBackend {
                 seconds,
                 text: match seconds {
                     Some(seconds) => {
-                        format!("about {units} more requests decide, {seconds:.0} s at the present rate")
+                        format!(
+                            "about {units} more {} decide, {seconds:.0} s at the present rate",
+                            counted.plural()
+                        )
                     }
-                    None => format!("about {units} more requests decide"),
+                    None => format!("about {units} more {} decide", counted.plural()),
                 },
             }),
             evidence,
@@ -217,14 +263,10 @@ fn decision(decision: Decision, over: bool) -> VerdictDecision {
     }
 }
 
-fn one(metric: &MetricEvidence, verdict: &Verdict, units_needed: Option<u64>) -> Evidence {
+fn one(metric: &MetricEvidence, verdict: &Verdict, units_needed: Option<u64>, counted: Counted) -> Evidence {
     let threshold = (verdict.alpha > 0.0).then(|| 1.0 / verdict.alpha);
     let percent = |share: f64| Some(share * 100.0).filter(|share| share.is_finite());
     let (low, high) = metric.interval;
-    let counts = format!(
-        "{} of {} requests of the baseline, {} of {} of the candidate",
-        metric.baseline.bad, metric.baseline.units, metric.candidate.bad, metric.candidate.units
-    );
     Evidence {
         metric: match metric.threshold_ms {
             Some(limit) => format!("{} ({limit:.1} ms)", metric.metric),
@@ -239,7 +281,7 @@ fn one(metric: &MetricEvidence, verdict: &Verdict, units_needed: Option<u64>) ->
         effect: percent(metric.effect).filter(|_| metric.baseline.units > 0 && metric.candidate.units > 0),
         interval: (low.is_finite() && high.is_finite()).then_some((low * 100.0, high * 100.0)),
         units_needed,
-        counts: Some(counts),
+        counts: Some(counted.in_words(metric)),
         query: None,
     }
 }

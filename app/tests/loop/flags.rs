@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use trimtab_api::{RolloutState, Run, RunState};
+use trimtab_api::{Rollout, RolloutState, Run, RunState};
 
 use crate::house::{EMAIL, Load, Place, Project, SLACK, Seen, Server, WEBHOOK, until};
 
@@ -144,6 +144,19 @@ async fn a_flag_that_fails_requests_is_disabled_and_its_release_serves_on() {
     let rollout = server.rollouts().await.swap_remove(0);
     assert_eq!(rollout.state, RolloutState::RolledBack, "{rollout:?}");
     assert!(rollout.state_text.contains("disabled"), "{rollout:?}");
+    let whole: Rollout = server.get(&format!("/api/v1/rollouts/{}", rollout.id)).await;
+    let verdict = whole.verdict.expect("the flag was judged");
+    let counts: Vec<_> = verdict
+        .evidence
+        .iter()
+        .filter_map(|one| one.counts.as_deref())
+        .collect();
+    assert!(
+        counts
+            .iter()
+            .any(|counts| counts.contains("users without the flag")),
+        "{counts:?}"
+    );
     let told = "the flag of notes-r2 was disabled";
     server.inbox.wait(&[SLACK, EMAIL, WEBHOOK], told).await;
 

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trimtab_detection::verdict::{Decision, Verdict as Evidence};
+use trimtab_detection::verdict::{Config, Decision, Verdict as Evidence};
 use trimtab_flags::Ramp;
 use trimtab_model::{Actor, EnvironmentName, ServiceName, Timestamp, Weight};
 use trimtab_project::{FlagRollout, Project};
 use trimtab_rollout::{Phase, Strategy, Verdict};
 
+use crate::blueprint;
 use crate::clock;
 use crate::flag_book::{FlagPlace, Wish};
 use crate::rollout_hands::Work;
@@ -125,6 +126,7 @@ impl Work {
             // What is known of an earlier try is not this one's evidence.
             self.world.exposures.trials.end(&place, &settings.key);
         }
+        self.judge_by(&project, &place, &settings.key);
         let ramp = Ramp {
             on: settings.on.clone(),
             off: settings.off.clone(),
@@ -138,6 +140,15 @@ impl Work {
             .roll_out(&place, &settings.key, &ramp, wish)
             .await;
         raised.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The team's alpha and tolerance hold for its flags; `requests_min` counts requests, and is the release's.
+    fn judge_by(&self, project: &Project, place: &FlagPlace, key: &str) {
+        let config = Config {
+            requests_enough: None,
+            ..blueprint::verdict_config(project)
+        };
+        self.world.exposures.trials.judge_by(place, key, config);
     }
 
     async fn disable_flag(
@@ -207,6 +218,10 @@ impl Work {
             return std::future::pending().await;
         };
         let place = self.flag_place();
+        // After a restart nobody may have been served yet.
+        if let Ok(project) = self.project() {
+            self.judge_by(&project, &place, &flag.key);
+        }
         let deadline = clock::deadline(until, clock::now());
         let asked = matches!(self.state.phase, Phase::Asking { .. });
         loop {

@@ -70,6 +70,8 @@ pub struct FlagTrials {
 #[derive(Default)]
 struct Book {
     trials: Trials,
+    /// How the flags of rollouts are judged; others as usual.
+    judged_by: BTreeMap<(FlagPlace, String), Config>,
     /// True when something changed since it was written down.
     dirty: bool,
 }
@@ -78,7 +80,11 @@ impl FlagTrials {
     /// Takes note that a user was served.
     pub(crate) fn served(&self, place: &FlagPlace, key: &str, served: &Served) {
         let mut book = self.lock();
-        let Book { trials, dirty } = &mut *book;
+        let Book {
+            trials,
+            judged_by,
+            dirty,
+        } = &mut *book;
         let name = (place.clone(), key.to_owned());
         if served.share == Weight::ZERO || served.share == Weight::FULL {
             return;
@@ -86,9 +92,12 @@ impl FlagTrials {
         if !trials.contains_key(&name) && trials.len() >= TRIALS_MAX {
             return;
         }
-        let trial = trials.entry(name).or_insert_with(|| Trial::new(served.share));
+        let config = judged_by.get(&name).cloned().unwrap_or_default();
+        let trial = trials
+            .entry(name)
+            .or_insert_with(|| Trial::new(served.share, config.clone()));
         if served.share < trial.share {
-            *trial = Trial::new(served.share);
+            *trial = Trial::new(served.share, config);
             *dirty = true;
         }
         *dirty |= trial.share != served.share;
@@ -100,7 +109,7 @@ impl FlagTrials {
     pub(crate) fn observe(&self, batch: &Batch, name_of: impl Fn(&str) -> u64) {
         let requests = batch.spans.iter().filter(|span| span.kind == SpanKind::Server);
         let mut book = self.lock();
-        let Book { trials, dirty } = &mut *book;
+        let Book { trials, dirty, .. } = &mut *book;
         if trials.is_empty() {
             return;
         }
@@ -117,6 +126,17 @@ impl FlagTrials {
                 }
             }
         }
+    }
+
+    /// Says how a flag is judged from its first user on; evidence that there is goes on as it began.
+    pub(crate) fn judge_by(&self, place: &FlagPlace, key: &str, config: Config) {
+        let mut book = self.lock();
+        let name = (place.clone(), key.to_owned());
+        if book.judged_by.len() >= TRIALS_MAX && !book.judged_by.contains_key(&name) {
+            // A rollout under way says it again in each step.
+            book.judged_by.pop_first();
+        }
+        book.judged_by.insert(name, config);
     }
 
     /// What the evidence says of a flag's rollout; none when nobody was served yet.
@@ -142,17 +162,19 @@ impl FlagTrials {
 
 impl Book {
     fn forget(&mut self, place: &FlagPlace, key: &str) -> bool {
-        let known = self.trials.remove(&(place.clone(), key.to_owned())).is_some();
+        let name = (place.clone(), key.to_owned());
+        self.judged_by.remove(&name);
+        let known = self.trials.remove(&name).is_some();
         self.dirty |= known;
         known
     }
 }
 
 impl Trial {
-    fn new(share: Weight) -> Self {
+    fn new(share: Weight, config: Config) -> Self {
         Trial {
             share,
-            judge: Judge::new(Config::default(), None),
+            judge: Judge::new(config, None),
             users: HashMap::new(),
             uncounted: 0,
             pending: BTreeMap::new(),

@@ -34,7 +34,7 @@ fn evidence_tells_rates_in_per_cent_and_what_decides() {
     batch.candidate = served(500, 250);
     judge.add(&batch);
     let verdict = judge.verdict();
-    let errors = one(&verdict.metrics[0], &verdict, None);
+    let errors = one(&verdict.metrics[0], &verdict, None, Counted::Requests);
     assert_eq!(errors.metric, "errors");
     assert_eq!(
         (errors.baseline, errors.candidate, errors.effect),
@@ -43,6 +43,11 @@ fn evidence_tells_rates_in_per_cent_and_what_decides() {
     assert_eq!(errors.decision, VerdictDecision::Regressed);
     assert!(errors.e_value.unwrap().is_finite());
     assert!(errors.counts.unwrap().contains("250 of 500 of the candidate"));
+    let of_flag = one(&verdict.metrics[0], &verdict, None, Counted::Users);
+    assert_eq!(
+        of_flag.counts.unwrap(),
+        "0 of 500 users without the flag, 250 of 500 with it"
+    );
     assert_eq!(decision(verdict.decision, false), VerdictDecision::Regressed);
 }
 

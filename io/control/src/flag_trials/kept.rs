@@ -45,7 +45,10 @@ impl FlagTrials {
         Self {
             path: Some(path.to_owned()),
             saving: Mutex::default(),
-            trials: Mutex::new(Book { trials, dirty: false }),
+            trials: Mutex::new(Book {
+                trials,
+                ..Book::default()
+            }),
         }
     }
 

@@ -117,6 +117,24 @@ fn a_sound_variant_is_not_called_over_all_steps() {
 }
 
 #[test]
+fn a_flag_is_judged_by_its_teams_settings() {
+    let trials = FlagTrials::default();
+    let strict = Config {
+        alpha: 0.000_001,
+        tolerance: 3.0,
+        ..Config::default()
+    };
+    trials.judge_by(&place(), "search", strict);
+    play(&trials, &[10.0], 400, broken);
+    assert_eq!(trials.verdict(&place(), "search").unwrap().alpha, 0.000_001);
+    // Its rollout is over: the next one says anew.
+    trials.end(&place(), "search");
+    play(&trials, &[10.0], 400, broken);
+    let usual = trials.verdict(&place(), "search").unwrap();
+    assert_eq!(usual.alpha, Config::default().alpha);
+}
+
+#[test]
 fn the_weight_is_that_of_the_draw() {
     let weight = |before: f64, share: f64| exposed_weight(percent(before), percent(share)).percent();
     assert_eq!(weight(0.0, 10.0), 50.0);
