@@ -199,9 +199,10 @@ mod tests {
             step.text
         );
         assert!(step.least_percent.unwrap() < 5.0, "{step:?}");
-        let idle = told(3_600);
+        // One request in ten seconds.
+        let idle = told(360);
         let text = &idle.steps[0].text;
-        assert!(text.starts_with("too little traffic: about 3 requests"), "{text}");
+        assert!(text.starts_with("too little traffic: about 0 requests"), "{text}");
         assert!(text.contains("synthetic load, or ask a person"), "{text}");
         assert_eq!(idle.steps[0].least_percent, None);
     }
