@@ -15,6 +15,7 @@ mod markers;
 mod overview;
 mod phases;
 mod places;
+mod proxy;
 mod quality;
 mod reports;
 mod rollouts;

@@ -339,6 +339,12 @@ pub(crate) enum Command {
     },
     /// Let a release that was rolled back be deployed again.
     LiftQuarantine(About),
+    /// Let the proxy's work go over to a worker of the program that is installed now; no request fails.
+    UpgradeProxy {
+        /// Kept in the audit log.
+        #[arg(long, short = 'm', default_value = "")]
+        comment: String,
+    },
     /// Search log lines, or follow them.
     Logs(Logs),
     /// Evaluate PromQL.

@@ -75,6 +75,7 @@ impl AppBackend {
             Command::Silence { of, reason, minutes } => self.silence(who, of, &reason, minutes).await,
             Command::EndSilence { silence } => self.end_silence(who, &silence).await,
             Command::LiftQuarantine { release, comment } => self.lift(who, &release, &comment).await,
+            Command::UpgradeProxy { comment } => self.upgrade_proxy(who, &comment).await,
             Command::RetryNotification { notification } => self.retry(&notification).await,
             Command::RevokeToken { token } => {
                 self.tokens.revoke(&self.world.journal, who, &token).await?;

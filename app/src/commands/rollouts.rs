@@ -136,6 +136,13 @@ pub(super) async fn roll_back(
     )
 }
 
+pub(super) async fn upgrade_proxy(client: &Client, out: &Printer, comment: String) -> Result<bool> {
+    let answer = client
+        .post("/api/v1/proxy/upgrade", &api::Comment { comment })
+        .await?;
+    done(client, out, &answer, "trimtab doctor")
+}
+
 pub(super) async fn entrance(client: &Client, out: &Printer, command: EntranceCommand) -> Result<bool> {
     let (at, mode, seconds, page) = match command {
         EntranceCommand::Hold { at, seconds } => (at, api::EntranceMode::Held, Some(seconds), None),

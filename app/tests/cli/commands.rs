@@ -277,6 +277,12 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
             },
         ),
         (
+            &["upgrade-proxy", "-m", "new kernel"],
+            Command::UpgradeProxy {
+                comment: text("new kernel"),
+            },
+        ),
+        (
             &["token", "revoke", "token-1"],
             Command::RevokeToken {
                 token: text("token-1"),

@@ -102,6 +102,13 @@ async fn people_steer_a_rollout_and_return_to_any_release() {
     let said = server.cli(&["forecast", SERVICE]);
     assert!(said.contains("requests a second in the last"), "{said}");
     assert!(said.contains("that fails 5.0 % takes about"), "{said}");
+    let before = server.pids("proxy worker");
+    let said = server.cli(&["upgrade-proxy", "-m", "as new"]);
+    let [old] = before.as_slice() else {
+        panic!("one worker serves: {before:?}");
+    };
+    assert!(said.contains(&format!("worker {old} (version")), "{said}");
+    assert!(server.pids("proxy worker").iter().any(|pid| pid != old), "{said}");
     server.cli(&["promote", "rollout-4"]);
     newest(&server, "end", |rollout| rollout.state == RolloutState::Deployed).await;
 

@@ -188,6 +188,11 @@ pub enum Command {
         /// For the audit log.
         comment: String,
     },
+    /// Let the proxy's work go over to a worker of the program that is installed now.
+    UpgradeProxy {
+        /// For the audit log.
+        comment: String,
+    },
     /// Try a dead letter once more.
     RetryNotification {
         /// The delivery.
@@ -224,6 +229,7 @@ impl Command {
             | Command::Silence { .. }
             | Command::EndSilence { .. }
             | Command::LiftQuarantine { .. }
+            | Command::UpgradeProxy { .. }
             | Command::RetryNotification { .. } => Role::Operator,
             Command::RevokeToken { .. } => Role::Admin,
         }

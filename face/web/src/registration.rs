@@ -101,6 +101,7 @@ fn commands() -> Vec<Registration> {
         post("/api/v1/incidents/{id}/silence", c::silence),
         delete("/api/v1/silences/{id}", c::end_silence),
         post("/api/v1/releases/{id}/lift-quarantine", c::lift_quarantine),
+        post("/api/v1/proxy/upgrade", c::upgrade_proxy),
         post("/api/v1/notifications/{id}/retry", c::retry),
         post("/api/v1/tokens", c::create_token),
         delete("/api/v1/tokens/{id}", c::revoke_token),

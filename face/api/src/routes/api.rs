@@ -275,6 +275,12 @@ pub(super) const COMMANDS: &[Route] = &[
     )
     .takes(schema::<t::Comment>),
     post(
+        "/api/v1/proxy/upgrade",
+        Role::Operator,
+        "Lets the proxy's work go over to a worker of the program that is installed now; no request fails.",
+    )
+    .takes(schema::<t::Comment>),
+    post(
         "/api/v1/notifications/{id}/retry",
         Role::Operator,
         "Tries a dead letter once more.",

@@ -99,6 +99,15 @@ pub(crate) async fn deploy(
     send(&app, &caller, Command::Deploy(read(&body)?)).await
 }
 
+pub(crate) async fn upgrade_proxy(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Answer<Done> {
+    let Comment { comment } = read_or_default(&body)?;
+    send(&app, &caller, Command::UpgradeProxy { comment }).await
+}
+
 pub(crate) async fn release_together(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
