@@ -63,7 +63,11 @@ pub(super) async fn tell(
     let (moments, stays) = match place.way {
         Way::Flag => {
             let path = "/api/v1/flags/blocks/production/history";
-            let history: Vec<api::FlagsPast> = read(&people.dev.get(path).await?)?;
+            // There is none when the release went before its flag was made.
+            let history: Vec<api::FlagsPast> = match people.dev.get(path).await {
+                Ok(answer) => read(&answer)?,
+                Err(_) => Vec::new(),
+            };
             (Moments::of_flag(&rollout, &history), candidate)
         }
         Way::BlueGreen | Way::Canary | Way::Rolling => (Moments::of(&rollout, incident.as_ref()), &told.good),

@@ -11,7 +11,7 @@ use super::way::Way;
 pub(super) struct Repository {
     bare: PathBuf,
     work: PathBuf,
-    patch: PathBuf,
+    examples: PathBuf,
     way: Way,
 }
 
@@ -22,7 +22,7 @@ impl Repository {
         let made = Self {
             bare: root.join("blocks.git"),
             work: root.join("work"),
-            patch: example.with_file_name(way.patch()),
+            examples: example.with_file_name(""),
             way,
         };
         std::fs::create_dir_all(&made.work)?;
@@ -48,15 +48,25 @@ impl Repository {
         git(&self.work, &["checkout", "-q", "-b", branch]).await?;
         copy(&example()?, &self.work)?;
         self.set_up(Way::of_good)?;
+        if let Some(preparation) = self.way.preparation() {
+            self.apply(preparation).await?;
+        }
         self.commit(branch, title).await
     }
 
     /// The change that breaks the service, on a branch of its own; returns the commit.
     pub(super) async fn regress(&self, branch: &str, title: &str) -> Result<String> {
         git(&self.work, &["checkout", "-q", "-b", branch]).await?;
-        git(&self.work, &["apply", &self.patch.to_string_lossy()]).await?;
+        self.apply(self.way.patch()).await?;
         self.set_up(Way::of_bad)?;
         self.commit(branch, title).await
+    }
+
+    async fn apply(&self, patch: &str) -> Result<()> {
+        let patch = self.examples.join(patch);
+        git(&self.work, &["apply", &patch.to_string_lossy()])
+            .await
+            .map(drop)
     }
 
     fn set_up(&self, text: impl Fn(Way, &str) -> Result<String>) -> Result<()> {

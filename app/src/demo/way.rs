@@ -24,7 +24,7 @@ const FLAG: &str = "  strategy: flag\n  flag: {key: whole-edits, steps: [{weight
 
 impl Way {
     /// The example's `trimtab.yaml` for this strategy. A flag is rolled out by the second release: the first
-    /// does not know it.
+    /// only asks for it.
     pub(super) fn of_good(self, text: &str) -> Result<String> {
         match self {
             Way::BlueGreen | Way::Flag => Ok(text.to_owned()),
@@ -41,6 +41,15 @@ impl Way {
         match self {
             Way::BlueGreen | Way::Canary | Way::Rolling => Ok(text.to_owned()),
             Way::Flag => replaced(text, BLUE_GREEN, FLAG),
+        }
+    }
+
+    /// What the good release has beside the example: one that asks for the flag already costs as much as the
+    /// one behind it.
+    pub(super) fn preparation(self) -> Option<&'static str> {
+        match self {
+            Way::BlueGreen | Way::Canary | Way::Rolling => None,
+            Way::Flag => Some("blocks-flag-asked.patch"),
         }
     }
 
