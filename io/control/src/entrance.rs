@@ -156,7 +156,11 @@ mod tests {
     fn a_route_says_how_its_requests_are_treated() {
         let release = ReleaseId::new("blocks-r2").unwrap();
         let plain = entrance("");
-        assert_eq!(plain.policy(Some(&release), None), Policy::default());
+        let held = Policy {
+            hold_ms: 3_000,
+            ..Policy::default()
+        };
+        assert_eq!(plain.policy(Some(&release), None), held);
         assert_eq!((plain.sticky("s"), plain.protocol), (None, Protocol::Http1));
         let full = entrance(
             "protocol: grpc, sticky: X-User, testers: [{cookie: Beta, value: a1}], hold: 5s, \
