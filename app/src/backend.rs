@@ -20,6 +20,7 @@ mod quality;
 mod reports;
 mod rollouts;
 mod runs;
+mod scaling;
 mod scores;
 mod signals;
 mod story;

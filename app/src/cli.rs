@@ -145,6 +145,43 @@ pub(crate) enum EntranceCommand {
     },
 }
 
+/// How many instances, and of what.
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// The service.
+    pub service: String,
+    /// For example `production`.
+    pub environment: String,
+    /// A number, also for later releases; or `as-written`: as many as the project file says.
+    pub instances: Count,
+    /// Kept in the audit log.
+    #[arg(long, short = 'm', default_value = "")]
+    pub comment: String,
+}
+
+/// How many instances are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// So many.
+    Of(u32),
+    /// As many as the project file says.
+    AsWritten,
+}
+
+impl std::str::FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "as-written" => Ok(Count::AsWritten),
+            text => text
+                .parse()
+                .map(Count::Of)
+                .map_err(|_| "give a number of instances, or as-written".to_owned()),
+        }
+    }
+}
+
 /// Which entrance, and why it is changed.
 #[derive(Debug, Args)]
 pub(crate) struct EntranceAt {
@@ -315,6 +352,8 @@ pub(crate) enum Command {
     /// Hold, close or open what users reach a service by.
     #[command(subcommand)]
     Entrance(EntranceCommand),
+    /// Run so many instances of a service from now on; no request fails.
+    Scale(Scale),
     /// What each step of a service's next rollout is expected to find, and how soon, by its latest traffic.
     Forecast {
         /// The service.

@@ -68,6 +68,7 @@ pub(crate) async fn run(cli: Cli) -> Result<bool> {
         Command::LiftQuarantine(about) => {
             rollouts::answer(&client, &out, "releases", "lift-quarantine", about).await
         }
+        Command::Scale(wanted) => rollouts::scale(&client, &out, wanted).await,
         Command::UpgradeProxy { comment } => rollouts::upgrade_proxy(&client, &out, comment).await,
         Command::Logs(query) => signals::logs(&client, &out, query).await,
         Command::Query { query, time } => signals::query(&client, &out, query, time).await,

@@ -68,6 +68,7 @@ impl AppBackend {
             Command::ReleaseTogether(request) => self.release_together(who, request).await,
             Command::AbortGroup { group, comment } => self.abort_group(who, &group, comment).await,
             Command::Entrance { service, request } => self.regulate(who, &service, request).await,
+            Command::Scale { service, request } => self.scale(who, &service, request).await,
             Command::Acknowledge { .. }
             | Command::TakeOver { .. }
             | Command::FixApplied { .. }

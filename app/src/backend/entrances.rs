@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use trimtab_api::{Done, EntranceMode, EntranceRequest, EntranceState, Fault};
 use trimtab_control::clock;
-use trimtab_control::closures::{self, Closing, Closure, HOLD_SECONDS, HOLD_SECONDS_MAX, PAGE_BYTES_MAX};
+use trimtab_control::closures::{self, Closure, HOLD_SECONDS, HOLD_SECONDS_MAX, PAGE_BYTES_MAX};
+use trimtab_control::place_book::Said;
 use trimtab_control::world::{PRODUCTION, STAGING, environment};
 use trimtab_model::{Actor, EnvironmentName, ServiceName};
 
@@ -25,11 +26,7 @@ impl AppBackend {
         if !self.services_known().contains(&service) {
             return Err(Fault::not_found("service", service.as_str()));
         }
-        let place = environment(match request.environment.as_deref() {
-            None | Some("" | PRODUCTION) => PRODUCTION,
-            Some(STAGING) => STAGING,
-            Some(other) => return Err(Fault::not_found("environment", other)),
-        });
+        let place = place_named(request.environment.as_deref())?;
         let closure = closure(&service, &request)?;
         if closure.is_none() && self.world.closures.of(&service, &place).is_none() {
             return Err(Fault::conflict(
@@ -65,16 +62,25 @@ impl AppBackend {
     }
 }
 
-fn state(closing: Closing) -> EntranceState {
-    let (mode, until) = match closing.closure {
+/// The environment that a request names; production when it names none.
+pub(super) fn place_named(name: Option<&str>) -> Result<EnvironmentName, Fault> {
+    match name {
+        None | Some("" | PRODUCTION) => Ok(environment(PRODUCTION)),
+        Some(STAGING) => Ok(environment(STAGING)),
+        Some(other) => Err(Fault::not_found("environment", other)),
+    }
+}
+
+fn state(said: Said<Closure>) -> EntranceState {
+    let (mode, until) = match said.what {
         Closure::Held { until, .. } => (EntranceMode::Held, Some(moment(until))),
         Closure::Closed { .. } => (EntranceMode::Closed, None),
     };
     EntranceState {
         mode,
-        by: closing.by.0,
-        reason: closing.reason,
-        since: moment(closing.at),
+        by: said.by.0,
+        reason: said.reason,
+        since: moment(said.at),
         until,
     }
 }

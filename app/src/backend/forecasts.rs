@@ -9,7 +9,7 @@ use trimtab_control::world::{PRODUCTION, environment};
 use trimtab_control::{blueprint, clock};
 use trimtab_detection::verdict::{Before, StepForecast as Told};
 use trimtab_project::Project;
-use trimtab_rollout::{Strategy, TrafficBefore, TrafficStep};
+use trimtab_rollout::{Instances, Strategy, TrafficBefore, TrafficStep};
 
 use super::AppBackend;
 use super::commands::service_name;
@@ -50,8 +50,14 @@ impl AppBackend {
             )
         })?;
         let serves = self.world.stable(&service, &place);
-        let instances = project.run.instances.max(1);
-        let strategy = blueprint::strategy(&project, instances);
+        let wanted = self.world.scales.wanted(&project, &place);
+        let strategy = blueprint::strategy(
+            &project,
+            Instances {
+                candidate: wanted,
+                baseline: wanted,
+            },
+        );
         Ok(forecast(
             &strategy,
             serves.is_some(),
@@ -181,7 +187,17 @@ mod tests {
             requests,
             errors: requests / 1_000,
         };
-        forecast(&blueprint::strategy(&project, 1), true, before, &project, "notes")
+        let one = Instances {
+            candidate: 1,
+            baseline: 1,
+        };
+        forecast(
+            &blueprint::strategy(&project, one),
+            true,
+            before,
+            &project,
+            "notes",
+        )
     }
 
     #[test]

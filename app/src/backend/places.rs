@@ -121,6 +121,7 @@ impl AppBackend {
             url: None,
             rollout: under_way.map(|rollout| rollout.id.clone()),
             entrance: self.entrance_state(service, &wanted),
+            scale: self.scale_state(service, &wanted),
             health,
             instances: own
                 .into_iter()

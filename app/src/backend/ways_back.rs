@@ -179,7 +179,7 @@ impl AppBackend {
         let wanted = self
             .world
             .release(release)
-            .map_or(1, |(_, project)| project.run.instances.max(1));
+            .map_or(1, |(_, project)| self.world.scales.wanted(&project, &way.place));
         Ok(count >= wanted as usize)
     }
 

@@ -6,7 +6,7 @@ use trimtab_api::routes::fill;
 
 use super::client::{Client, read, with_query};
 use super::print::{Printer, Tone, clean, figure};
-use crate::cli::{About, EntranceCommand};
+use crate::cli::{About, Count, EntranceCommand, Scale};
 
 pub(super) async fn deploy(
     client: &Client,
@@ -169,6 +169,24 @@ pub(super) async fn entrance(client: &Client, out: &Printer, command: EntranceCo
         _ => format!("trimtab entrance open {}", at.service),
     };
     done(client, out, &client.post(&path, &request).await?, &next)
+}
+
+pub(super) async fn scale(client: &Client, out: &Printer, wanted: Scale) -> Result<bool> {
+    let request = api::ScaleRequest {
+        environment: Some(wanted.environment),
+        instances: match wanted.instances {
+            Count::Of(count) => Some(count),
+            Count::AsWritten => None,
+        },
+        comment: wanted.comment,
+    };
+    let path = fill("/api/v1/services/{id}/scale", &[&wanted.service]);
+    done(
+        client,
+        out,
+        &client.post(&path, &request).await?,
+        "trimtab status",
+    )
 }
 
 /// Says what a command brought about, where to see it, and what to do next.

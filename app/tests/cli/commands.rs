@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimtab_api::{
     Command, DeployRequest, EntranceMode, EntranceRequest, GroupRequest, GroupWish, RollBackRequest,
-    SilenceOf,
+    ScaleRequest, SilenceOf,
 };
 
 use crate::server::{Server, command, finish, finish_in, finish_with};
@@ -137,6 +137,14 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
             ..EntranceRequest::default()
         },
     };
+    let scale = |environment: &str, instances, comment| Command::Scale {
+        service: text("blocks"),
+        request: ScaleRequest {
+            environment: Some(text(environment)),
+            instances,
+            comment: text(comment),
+        },
+    };
     vec![
         (
             &["deploy", "blocks"],
@@ -210,6 +218,14 @@ fn commands() -> Vec<(&'static [&'static str], Command)> {
                 group: text("group-1"),
                 comment: text("no"),
             },
+        ),
+        (
+            &["scale", "blocks", "production", "3", "-m", "a sale"],
+            scale("production", Some(3), "a sale"),
+        ),
+        (
+            &["scale", "blocks", "staging", "as-written"],
+            scale("staging", None, ""),
         ),
         (
             &["entrance", "hold", "blocks", "--seconds", "9"],

@@ -34,6 +34,19 @@ async fn newest(server: &Server, what: &str, pleases: impl Fn(&RolloutSummary) -
     }
 }
 
+/// How many instances of a release run in production, and how many a person wants.
+async fn serving(server: &Server, release: &str) -> (usize, Option<u32>) {
+    let services: Vec<Service> = server.get("/api/v1/services").await;
+    let mut places = services[0].environments.iter();
+    let production = places.find(|place| place.name == "production").unwrap();
+    let of_release = production.instances.iter();
+    let running = of_release.filter(|instance| {
+        instance.release == release && instance.state == trimtab_api::InstanceState::Running
+    });
+    let wanted = production.scale.as_ref().map(|scale| scale.instances);
+    (running.count(), wanted)
+}
+
 /// Forecasts rest on some seconds of users' traffic.
 async fn until_traffic_is_known(server: &Server) {
     let began = Instant::now();
@@ -109,8 +122,19 @@ async fn people_steer_a_rollout_and_return_to_any_release() {
     };
     assert!(said.contains(&format!("worker {old} (version")), "{said}");
     assert!(server.pids("proxy worker").iter().any(|pid| pid != old), "{said}");
+    let refused = server.cli_refuses(&["scale", SERVICE, "production", "3"]);
+    assert!(refused.contains("rollout-4 is under way"), "{refused}");
     server.cli(&["promote", "rollout-4"]);
     newest(&server, "end", |rollout| rollout.state == RolloutState::Deployed).await;
+
+    let said = server.cli(&["scale", SERVICE, "production", "3", "-m", "a sale"]);
+    assert!(
+        said.contains("3 instances of notes in production serve"),
+        "{said}"
+    );
+    assert_eq!(serving(&server, "notes-r3").await, (3, Some(3)));
+    server.cli(&["scale", SERVICE, "production", "2"]);
+    assert_eq!(serving(&server, "notes-r3").await, (2, Some(2)));
 
     let said = server.cli(&["rollback", SERVICE, "--to", "notes-r1", "-m", "nostalgia"]);
     assert!(said.contains("notes-r1 must be started first: about"), "{said}");
@@ -120,6 +144,10 @@ async fn people_steer_a_rollout_and_return_to_any_release() {
     .await;
     let services: Vec<Service> = server.get("/api/v1/services").await;
     assert_eq!(services[0].environments[0].release.as_deref(), Some("notes-r1"));
+    assert_eq!(serving(&server, "notes-r1").await, (2, Some(2)));
+    let said = server.cli(&["scale", SERVICE, "production", "as-written"]);
+    assert!(said.contains("as its project file says"), "{said}");
+    assert_eq!(serving(&server, "notes-r1").await, (1, None));
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
     server.stop().await;
 }

@@ -173,6 +173,14 @@ impl Stage {
         self.moments.add("another number of instances", 1);
     }
 
+    /// A person's word changes how many run of the release that serves.
+    async fn resize(&mut self, instances: Option<u32>) {
+        self.act("scaled by a person");
+        let path = format!("/api/v1/services/{SERVICE}/scale");
+        command(&self.server, &path, json!({"instances": instances})).await;
+        self.moments.add("scaled by a person", 1);
+    }
+
     async fn upgrade(&mut self) {
         self.act("upgrade of the proxy");
         let program = env!("CARGO_BIN_EXE_trimtab");
@@ -204,6 +212,8 @@ async fn soak_planned_moments_fail_no_request() {
         stage.canary(true).await;
         stage.upgrade().await;
         stage.abort().await;
+        stage.resize(Some(3)).await;
+        stage.resize(None).await;
         stage.scale(3).await;
         stage.scale(2).await;
         stage.act("kill -9 of serve");

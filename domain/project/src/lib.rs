@@ -18,10 +18,11 @@ mod tests;
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use project::{
     Absences, Absent, Actions, Application, Approval, Artifact, Ask, BusinessMetric, Command, Direction,
-    Ejection, Expect, FlagRollout, Freeze, HOOK_PAUSE_MAX, Health, Hooks, HttpHook, Inconclusive, Job,
-    Limits, Liveness, Method, MetricSettings, Metrics, Network, Objectives, Overlap, Pipeline, Portion,
-    Production, Project, Protocol, RateLimit, Regressed, Rolling, Route, Run, RunKind, Schedule, Staging,
-    Step, StrategyName, Tester, Tolerance, VerdictMetric, VerdictSettings, Weekday, json_schema, parse,
+    Ejection, Expect, FlagRollout, Freeze, HOOK_PAUSE_MAX, Health, Hooks, HttpHook, INSTANCES_MAX,
+    Inconclusive, Job, Limits, Liveness, Method, MetricSettings, Metrics, Network, Objectives, Overlap,
+    Pipeline, Portion, Production, Project, Protocol, RateLimit, Regressed, Rolling, Route, Run, RunKind,
+    Schedule, Staging, Step, StrategyName, Tester, Tolerance, VerdictMetric, VerdictSettings, Weekday,
+    json_schema, parse,
 };
 pub use server::{
     Acme, Docker, Email, Group, HookKey, Notify, Repository, Retention, Secret, Server, ServiceSecret, Slack,

@@ -23,7 +23,7 @@ pub(crate) use hook::host_and_port;
 pub use hook::{Expect, HOOK_PAUSE_MAX, HttpHook, Job, Method};
 pub use reading::parse;
 pub use route::{Ejection, Protocol, RateLimit, Route, Tester};
-pub use run::{Ask, Health, Limits, Liveness, Network, Overlap, Run, RunKind};
+pub use run::{Ask, Health, INSTANCES_MAX, Limits, Liveness, Network, Overlap, Run, RunKind};
 pub use schedule::Schedule;
 pub use strategy::Portion;
 pub use verdict::{Absences, Absent, Direction, MetricSettings, Tolerance, VerdictMetric};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use trimtab_model::Role;
 
-use crate::{EntranceRequest, GroupRequest, RollBackRequest, SilenceOf};
+use crate::{EntranceRequest, GroupRequest, RollBackRequest, ScaleRequest, SilenceOf};
 
 /// Body of `POST /api/v1/deploy`: start a pipeline run of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +139,13 @@ pub enum Command {
         /// What users shall meet.
         request: EntranceRequest,
     },
+    /// Want so many instances of a service.
+    Scale {
+        /// The service.
+        service: String,
+        /// How many, and where.
+        request: ScaleRequest,
+    },
     /// "I have seen it."
     Acknowledge {
         /// The incident.
@@ -224,6 +231,7 @@ impl Command {
             | Command::ReleaseTogether(_)
             | Command::AbortGroup { .. }
             | Command::Entrance { .. }
+            | Command::Scale { .. }
             | Command::TakeOver { .. }
             | Command::Resolve { .. }
             | Command::Silence { .. }

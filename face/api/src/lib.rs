@@ -28,6 +28,7 @@ mod rollback;
 mod rollout;
 pub mod routes;
 mod run;
+mod scale;
 mod service;
 mod timeline;
 mod token;
@@ -72,6 +73,7 @@ pub use rollout::{
 pub use run::{
     Attempt, LogText, Run, RunLog, RunLogQuery, RunQuery, RunState, RunSummary, Stage, StageState,
 };
+pub use scale::{ScaleRequest, ScaleState};
 pub use service::{Environment, Instance, InstanceState, Service};
 pub use timeline::{TimelineEntry, TimelineKind, TimelineQuery};
 pub use token::{NewToken, Principal, Token, TokenCreated, WhoAmI};

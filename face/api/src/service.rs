@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EntranceState, HealthStatus, Moment};
+use crate::{EntranceState, HealthStatus, Moment, ScaleState};
 
 /// A service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct Environment {
     /// What a person made of its entrance; none when it is simply open.
     #[serde(default)]
     pub entrance: Option<EntranceState>,
+    /// How many instances a person wants; none when it is the project file that says.
+    #[serde(default)]
+    pub scale: Option<ScaleState>,
     /// Health of the service here.
     pub health: HealthStatus,
     /// Every instance, of all releases.

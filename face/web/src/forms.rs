@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use trimtab_api::{
-    Command, DeployRequest, EntranceMode, EntranceRequest, Fault, NewToken, RollBackRequest, SilenceOf,
-    TokenCreated,
+    Command, DeployRequest, EntranceMode, EntranceRequest, Fault, NewToken, RollBackRequest, ScaleRequest,
+    SilenceOf, TokenCreated,
 };
 
 use crate::TokenHash;
@@ -93,6 +93,10 @@ fn command(verb: &str, id: String, fields: &Fields) -> Result<Command, Fault> {
             service: id,
             request: entrance(fields, comment)?,
         },
+        "scale" => Command::Scale {
+            service: id,
+            request: scale(fields, comment)?,
+        },
         "return-to" => Command::RollBack(RollBackRequest {
             release: Some(id),
             comment,
@@ -138,23 +142,39 @@ fn entrance(fields: &Fields, comment: String) -> Result<EntranceRequest, Fault> 
         "open" | "" => EntranceMode::Open,
         other => return Err(Fault::not_found("mode", other)),
     };
-    let seconds = match fields.text("seconds") {
-        "" => None,
-        text => Some(text.parse().map_err(|_| {
-            Fault::invalid(
-                format!("failed to read the seconds {text:?}"),
-                "give a whole number",
-            )
-        })?),
-    };
-    let environment = Some(fields.text("environment").to_owned()).filter(|name| !name.is_empty());
     Ok(EntranceRequest {
-        environment,
+        environment: environment(fields),
         mode,
-        seconds,
+        seconds: whole_number(fields, "seconds")?,
         page: None,
         comment,
     })
+}
+
+/// How many instances a form wants; none when they are to be as the project file says.
+fn scale(fields: &Fields, comment: String) -> Result<ScaleRequest, Fault> {
+    Ok(ScaleRequest {
+        environment: environment(fields),
+        instances: whole_number(fields, "instances")?,
+        comment,
+    })
+}
+
+fn environment(fields: &Fields) -> Option<String> {
+    Some(fields.text("environment").to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A field that may be empty.
+fn whole_number(fields: &Fields, name: &str) -> Result<Option<u32>, Fault> {
+    match fields.text(name) {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            Fault::invalid(
+                format!("failed to read the {name} {text:?}"),
+                "give a whole number",
+            )
+        }),
+    }
 }
 
 /// Checks how long a silence may be.

@@ -91,6 +91,7 @@ fn commands() -> Vec<Registration> {
         post("/api/v1/rollouts/{id}/retry", c::retry_rollout),
         post("/api/v1/rollouts/{id}/restart", c::restart),
         post("/api/v1/services/{id}/entrance", c::entrance),
+        post("/api/v1/services/{id}/scale", c::scale),
         post("/api/v1/groups", c::release_together),
         post("/api/v1/groups/{id}/abort", c::abort_group),
         post("/api/v1/rollback", c::roll_back),

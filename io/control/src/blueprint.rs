@@ -13,7 +13,7 @@ use trimtab_rollout::blue_green::BlueGreen;
 use trimtab_rollout::canary::{Canary, CanaryStep};
 use trimtab_rollout::flag::{Flag, FlagStep};
 use trimtab_rollout::rolling::Rolling;
-use trimtab_rollout::{Freeze, Gate, Hook, Hooks, OnInconclusive, OnRegressed, Plan, Strategy};
+use trimtab_rollout::{Freeze, Gate, Hook, Hooks, Instances, OnInconclusive, OnRegressed, Plan, Strategy};
 use trimtab_runtime::{Ask, HealthCheck, Liveness};
 
 use crate::grants::Grants;
@@ -94,15 +94,15 @@ pub fn stages(commit: &Project, protected: &Project) -> Vec<StagePlan> {
         .collect()
 }
 
-/// How production is rolled out to; the baseline has so many instances.
-pub fn strategy(project: &Project, baseline_instances: u32) -> Strategy {
+/// How production is rolled out to, with so many instances of each release.
+pub fn strategy(project: &Project, instances: Instances) -> Strategy {
     if project.run.kind != RunKind::Service {
         return Strategy::BlueGreen(quiet(&project.production));
     }
     match project.production.strategy {
         StrategyName::BlueGreen => Strategy::BlueGreen(blue_green(&project.production)),
         StrategyName::Canary => Strategy::Canary(canary(&project.production)),
-        StrategyName::Rolling => Strategy::Rolling(rolling(project, baseline_instances)),
+        StrategyName::Rolling => Strategy::Rolling(rolling(&project.production, instances)),
         StrategyName::Flag => match &project.production.flag {
             Some(settings) => Strategy::Flag(flag(&project.production, settings)),
             // The parser refuses it.
@@ -190,16 +190,15 @@ fn gate(step: &Step) -> Gate {
     }
 }
 
-fn rolling(project: &Project, baseline_instances: u32) -> Rolling {
-    let production = &project.production;
+fn rolling(production: &Production, instances: Instances) -> Rolling {
     let settings = &production.rolling;
-    let instances = project.run.instances.max(1);
+    let Instances { candidate, baseline } = instances;
     Rolling {
         test: production.test.is_some(),
-        instances,
-        baseline_instances,
-        surge_max: settings.surge_max.of(instances, true),
-        unavailable_max: settings.unavailable_max.of(instances, false),
+        instances: candidate,
+        baseline_instances: baseline,
+        surge_max: settings.surge_max.of(candidate, true),
+        unavailable_max: settings.unavailable_max.of(candidate, false),
         ready_ms_min: settings.ready_min.as_millis(),
         progress_ms: settings.progress.as_millis(),
         drain_ms: production.drain.as_millis(),

@@ -4,17 +4,18 @@
 //! A stream `entrance/<service>/<environment>` has `entrance.held`, `entrance.closed` and
 //! `entrance.opened`; its last event is what holds.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use trimtab_journal::{Expected, Journal, JournalError, NewEvent, StoredEvent};
+use trimtab_journal::{Journal, JournalError};
 use trimtab_model::{Actor, EnvironmentName, ServiceName, Timestamp};
 use trimtab_proxy::Maintenance;
 
 use crate::clock;
+use crate::place_book::{Place, PlaceBook, Said};
 use crate::world::World;
 
 /// Longest hold: clients give up sooner than that.
@@ -64,63 +65,24 @@ impl Closure {
     }
 }
 
-/// A closure and who wanted it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closing {
-    /// What users meet.
-    pub closure: Closure,
-    /// Who wanted it.
-    pub by: Actor,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub at: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Body {
-    #[serde(default)]
-    closure: Option<Closure>,
-    #[serde(default)]
-    reason: String,
-}
-
-type Place = (ServiceName, EnvironmentName);
-
-/// The closures in force, folded from the journal.
+/// The closures in force.
 pub struct Closures {
-    journal: Journal,
-    known: RwLock<BTreeMap<Place, Closing>>,
+    book: PlaceBook<Closure>,
     changed: Notify,
 }
 
 impl Closures {
     /// Reads what holds from the journal.
     pub async fn open(journal: Journal) -> Result<Self, JournalError> {
-        let mut known = BTreeMap::new();
-        for stream in journal.streams("entrance/").await? {
-            let events = journal.read_stream(&stream.name, 0).await?;
-            if let (Some(place), Some(closing)) = (place_of(&stream.name), events.last().and_then(read)) {
-                known.insert(place, closing);
-            }
-        }
         Ok(Self {
-            journal,
-            known: RwLock::new(known),
+            book: PlaceBook::open(journal, "entrance").await?,
             changed: Notify::new(),
         })
     }
 
     /// What holds at an entrance; none when it is open.
-    pub fn of(&self, service: &ServiceName, environment: &EnvironmentName) -> Option<Closing> {
-        let place = (service.clone(), environment.clone());
-        self.read().get(&place).cloned()
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Place, Closing>> {
-        self.known
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub fn of(&self, service: &ServiceName, environment: &EnvironmentName) -> Option<Said<Closure>> {
+        self.book.of(&(service.clone(), environment.clone()))
     }
 
     async fn write(
@@ -135,37 +97,7 @@ impl Closures {
             Some(Closure::Closed { .. }) => CLOSED,
             None => OPENED,
         };
-        let body = Body {
-            closure: closure.clone(),
-            reason: reason.to_owned(),
-        };
-        let at = clock::now();
-        let body = serde_json::to_value(body).unwrap_or_default();
-        let stream = format!("entrance/{}/{}", place.0, place.1);
-        let event = NewEvent::new(stream, kind, at, by.clone(), body);
-        self.journal.append(Expected::Any, vec![event]).await?;
-        let mut known = self
-            .known
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match closure {
-            Some(closure) => {
-                let reason = reason.to_owned();
-                known.insert(
-                    place.clone(),
-                    Closing {
-                        closure,
-                        by,
-                        reason,
-                        at,
-                    },
-                );
-            }
-            None => {
-                known.remove(place);
-            }
-        }
-        Ok(())
+        self.book.write(place, kind, closure, by, reason).await
     }
 }
 
@@ -190,7 +122,7 @@ pub async fn set(
 async fn enforce(world: &World, place: &Place) -> Result<(), String> {
     let (service, environment) = place;
     let holds = world.closures.of(service, environment);
-    let (wait_ms, maintenance) = holds.map_or((None, None), |closing| closing.closure.policy());
+    let (wait_ms, maintenance) = holds.map_or((None, None), |said| said.what.policy());
     // An open entrance holds requests as its own project wants.
     let usual_ms = world
         .stable(service, environment)
@@ -206,7 +138,8 @@ async fn enforce(world: &World, place: &Place) -> Result<(), String> {
 pub(crate) async fn keep(world: Arc<World>) {
     let mut failed = false;
     loop {
-        let mut places: BTreeSet<Place> = world.closures.read().keys().cloned().collect();
+        let said = world.closures.book.all().into_iter();
+        let mut places: BTreeSet<Place> = said.filter_map(|(place, said)| said.map(|_| place)).collect();
         // Also what is closed still though people opened it: a crash came between the word and the deed.
         for route in world.traffic.table().await.routes {
             if route.policy.paused || route.policy.maintenance.is_some() {
@@ -234,8 +167,8 @@ pub(crate) async fn keep(world: Arc<World>) {
 }
 
 fn next_end(world: &World) -> Option<Timestamp> {
-    let known = world.closures.read();
-    let ends = known.values().filter_map(|closing| match closing.closure {
+    let known = world.closures.book.all().into_iter();
+    let ends = known.filter_map(|(_, said)| match said?.what {
         Closure::Held { until, .. } => Some(until),
         Closure::Closed { .. } => None,
     });
@@ -244,30 +177,14 @@ fn next_end(world: &World) -> Option<Timestamp> {
 
 async fn tend(world: &World, place: &Place) -> Result<(), String> {
     let closing = world.closures.of(&place.0, &place.1);
-    let over = closing.is_some_and(
-        |closing| matches!(closing.closure, Closure::Held { until, .. } if until <= clock::now()),
-    );
+    let over =
+        closing.is_some_and(|said| matches!(said.what, Closure::Held { until, .. } if until <= clock::now()));
     if over {
         let why = "the time of the hold is over";
         let written = world.closures.write(place, None, Actor::trimtab(), why).await;
         written.map_err(|error| error.to_string())?;
     }
     enforce(world, place).await
-}
-
-fn place_of(stream: &str) -> Option<Place> {
-    let (service, environment) = stream.strip_prefix("entrance/")?.split_once('/')?;
-    Some((service.parse().ok()?, environment.parse().ok()?))
-}
-
-fn read(last: &StoredEvent) -> Option<Closing> {
-    let body: Body = serde_json::from_value(last.body.clone()).ok()?;
-    Some(Closing {
-        closure: body.closure?,
-        by: last.actor.clone(),
-        reason: body.reason,
-        at: last.at,
-    })
 }
 
 #[cfg(test)]
@@ -304,7 +221,7 @@ mod tests {
 
         let again = Closures::open(journal).await.unwrap();
         let holds = again.of(&blocks.0, &blocks.1).unwrap();
-        assert_eq!((holds.closure, holds.by), (closed, anna));
+        assert_eq!((holds.what, holds.by), (closed, anna));
         assert_eq!(holds.reason, "moving house");
         assert_eq!(again.of(&search.0, &search.1), None);
     }

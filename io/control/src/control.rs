@@ -32,6 +32,7 @@ use crate::releases::Releases;
 use crate::rollout_hands::RolloutHands;
 use crate::run_hands::RunHands;
 use crate::runtimes::Runtimes;
+use crate::scales::{self, Scales};
 use crate::template_ids::TemplateIds;
 use crate::traffic::{Traffic, TrafficError};
 use crate::workspaces::Workspaces;
@@ -195,6 +196,7 @@ impl Control {
             fleet,
             traffic: Traffic::open(proxy, &dir.join("routing.json"), secret).await?,
             closures: Closures::open(journal.clone()).await?,
+            scales: Scales::open(journal.clone()).await?,
             flags: FlagBook::open(journal.clone()).await?,
             exposures: Exposures::open(&dir.join("flags-asked.json"), clock::now()),
             outbox: Outbox::open(dir.join("outbox.db"), options.receivers).await?,
@@ -357,6 +359,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
         tokio::spawn(crate::cron::keep(world.clone())).abort_handle(),
         tokio::spawn(frames::exposures(world.clone())).abort_handle(),
         tokio::spawn(closures::keep(world.clone())).abort_handle(),
+        tokio::spawn(scales::keep(world.clone())).abort_handle(),
         tokio::spawn(analysis::watch(world.clone())).abort_handle(),
         tokio::spawn(projector.run()).abort_handle(),
         tokio::spawn(analysis::feel(world.clone())).abort_handle(),

@@ -135,22 +135,20 @@ impl Fleet {
         Identities::identify(self.tokens.as_ref(), token)
     }
 
-    /// Starts a release's instances in an environment, the first `count` of them if that is said, and
-    /// waits until each is healthy.
+    /// Starts a release's instances of these numbers in an environment, and waits until each is healthy.
     pub async fn start(
         self: &Arc<Self>,
         recorded: &Recorded,
         project: &Project,
         environment: &EnvironmentName,
         place: (Option<RolloutId>, Option<Arm>),
-        count: Option<u32>,
+        numbers: impl Iterator<Item = u32> + Send,
         generation: Generation,
     ) -> Result<Vec<Instance>, FleetError> {
         let release = &recorded.release;
         let dir = self.unpack(recorded).await?;
-        let all = project.run.instances.max(1);
         let mut running = Vec::new();
-        for number in 1..=count.unwrap_or(all).min(all) {
+        for number in numbers {
             let Some(id) = instance_id(&release.id, environment, number) else {
                 continue;
             };
@@ -249,18 +247,18 @@ impl Fleet {
         })
     }
 
-    /// Stops and forgets a release's instances in an environment but for the first `keep`.
+    /// Stops and forgets those of a release's instances in an environment whose numbers are `leaving`.
     pub async fn stop(
         &self,
         release: &ReleaseId,
         environment: &EnvironmentName,
-        keep: u32,
+        leaving: impl Fn(u32) -> bool + Send,
         grace: Duration,
     ) -> Result<(), FleetError> {
         let all = self.instances(release, environment).await?;
         for instance in all
             .into_iter()
-            .filter(|i| number_of(i.id.as_str()) > u64::from(keep))
+            .filter(|i| u32::try_from(number_of(i.id.as_str())).is_ok_and(&leaving))
         {
             self.runtime
                 .stop(&instance.id, grace, instance.generation)

@@ -93,6 +93,8 @@ pub fn rates(before: TrafficBefore) -> Before {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use trimtab_rollout::Instances;
+
     use super::*;
     use crate::blueprint;
 
@@ -103,7 +105,13 @@ mod tests {
              strategy: canary\n  steps: [{weight: 5%, watch: 10m}, {weight: 50%, watch: 10m}]\n",
         )
         .unwrap();
-        let strategy = blueprint::strategy(&project, 1);
+        let strategy = blueprint::strategy(
+            &project,
+            Instances {
+                candidate: 1,
+                baseline: 1,
+            },
+        );
         let before = TrafficBefore {
             window_ms: 3_600_000,
             requests: 72_000,

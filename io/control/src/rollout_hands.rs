@@ -224,9 +224,10 @@ impl Work {
         let place = (Some(self.plan.rollout.clone()), Some(self.arm(release)));
         // A baseline that starts again was started by another rollout, which may have counted further.
         let generation = across_rollouts(&self.plan.rollout, generation);
+        let count = count.unwrap_or_else(|| self.world.scales.wanted(&project, environment));
         self.world
             .fleet
-            .start(&recorded, &project, environment, place, count, generation)
+            .start(&recorded, &project, environment, place, 1..=count, generation)
             .await?;
         if let Some(baseline) = &self.plan.baseline {
             let (recorded, _) = self.world.release(baseline)?;
@@ -422,10 +423,14 @@ impl Work {
                 .forget(&self.plan.service, environment, release);
             forget.await.map_err(|error| error.to_string())?;
         }
-        let stop = self
-            .world
-            .fleet
-            .stop(release, environment, keep.unwrap_or(0), project.run.stop_grace.0);
+        let keep = keep.unwrap_or(0);
+        let fleet = &self.world.fleet;
+        let stop = fleet.stop(
+            release,
+            environment,
+            |number| number > keep,
+            project.run.stop_grace.0,
+        );
         stop.await.map_err(|error| error.to_string())
     }
 }

@@ -6,7 +6,7 @@ use trimtab_model::{Actor, EnvironmentName, ReleaseId, RolloutId, RunId, Service
 use trimtab_pipeline::{Plan as RunPlan, RolloutOutcome, State as RunState};
 use trimtab_rollout::direct::Direct;
 use trimtab_rollout::group::{Member, Membership};
-use trimtab_rollout::{End, Event, Freeze, Hooks, Limits, Plan, Strategy};
+use trimtab_rollout::{End, Event, Freeze, Hooks, Instances, Limits, Plan, Strategy};
 
 use crate::blueprint;
 use crate::clock;
@@ -118,6 +118,8 @@ async fn start_as(
     if !plain && !problems.is_empty() {
         return Err(problems.join("\n"));
     }
+    let place = (service.clone(), environment.clone());
+    let _unscaled = world.scales.interrupt(&place).await;
     supersede(world, &service, environment).await?;
     let baseline = world
         .stable(&service, environment)
@@ -172,7 +174,11 @@ fn full_way(
     baseline: Option<&ReleaseId>,
 ) -> Result<(Strategy, Hooks, Vec<Freeze>), String> {
     let before = baseline.and_then(|release| world.release(release).ok());
-    let instances = before.map_or(1, |(_, before)| before.run.instances.max(1));
+    let wanted = |project: &trimtab_project::Project| world.scales.wanted(project, place.1);
+    let instances = Instances {
+        candidate: wanted(project),
+        baseline: before.map_or(1, |(_, before)| wanted(&before)),
+    };
     let strategy = match blueprint::strategy(project, instances) {
         Strategy::Flag(flag) => of_flag(world, place, project, flag)?,
         strategy => strategy,
@@ -293,6 +299,8 @@ pub(crate) async fn back_from(
             Ok(ended(world, &rollout.id).await)
         }
         None => {
+            let place = (service.clone(), environment.clone());
+            let _unscaled = world.scales.interrupt(&place).await;
             world
                 .traffic
                 .forget(service, environment, release)
@@ -302,7 +310,7 @@ pub(crate) async fn back_from(
             let grace = project.run.stop_grace.0;
             world
                 .fleet
-                .stop(release, environment, 0, grace)
+                .stop(release, environment, |_| true, grace)
                 .await
                 .map_err(|error| error.to_string())?;
             if let Some(rollout) = world.deployed_by(service, environment, release) {

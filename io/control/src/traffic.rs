@@ -202,6 +202,25 @@ impl Traffic {
         .await
     }
 
+    /// Makes a side's instances those that its release is served by, wherever it is served.
+    pub async fn members(
+        &self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        side: Side,
+    ) -> Result<(), TrafficError> {
+        self.edit(|table| {
+            for route in routes_of(table, service, environment) {
+                let split = &mut route.split;
+                let pools = std::iter::once(&mut split.baseline).chain(split.candidate.as_mut());
+                for pool in pools.filter(|pool| pool.release == side.release) {
+                    pool.endpoints = endpoints(&side);
+                }
+            }
+        })
+        .await
+    }
+
     /// Takes a release out of every pool of an environment: what is left serves alone.
     pub async fn forget(
         &self,
@@ -371,15 +390,17 @@ fn pools(route: &Route) -> impl Iterator<Item = &Pool> {
         .chain(route.mirror.as_ref().map(|mirror| &mirror.pool))
 }
 
-fn pool(side: Side, probe: &Probe, protocol: Protocol) -> Pool {
-    let endpoints = side
-        .endpoints
-        .into_iter()
+fn endpoints(side: &Side) -> Vec<Endpoint> {
+    let endpoints = side.endpoints.iter().cloned();
+    endpoints
         .map(|(instance, address)| Endpoint { instance, address })
-        .collect();
+        .collect()
+}
+
+fn pool(side: Side, probe: &Probe, protocol: Protocol) -> Pool {
     Pool {
+        endpoints: endpoints(&side),
         release: side.release,
-        endpoints,
         health: probe.clone(),
         protocol,
     }

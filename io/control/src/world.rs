@@ -25,6 +25,7 @@ use crate::grants::Grants;
 use crate::host::{Host, Snapshot, number_of};
 use crate::machines::{Groups, Incidents, Rollouts, Runs};
 use crate::releases::{Recorded, Releases};
+use crate::scales::Scales;
 use crate::traffic::Traffic;
 use crate::workspaces::Workspaces;
 
@@ -72,6 +73,8 @@ pub struct World {
     pub traffic: Traffic,
     /// Entrances that people hold or close.
     pub closures: Closures,
+    /// How many instances people want.
+    pub scales: Scales,
     /// Feature flags.
     pub flags: FlagBook,
     /// Who was served which variant.

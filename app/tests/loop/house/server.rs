@@ -127,17 +127,26 @@ impl Server {
 
     /// What the command line answers to the administrator.
     pub(crate) fn cli(&self, words: &[&str]) -> String {
+        let (succeeded, out, err) = self.ask_by_cli(words);
+        assert!(succeeded, "{words:?}: {out}{err}");
+        out
+    }
+
+    /// What the command line says against it.
+    pub(crate) fn cli_refuses(&self, words: &[&str]) -> String {
+        let (succeeded, out, err) = self.ask_by_cli(words);
+        assert!(!succeeded, "{words:?}: {out}{err}");
+        err
+    }
+
+    fn ask_by_cli(&self, words: &[&str]) -> (bool, String, String) {
         let said = Command::new(env!("CARGO_BIN_EXE_trimtab"))
             .args(words)
             .args(["--url", &self.address(""), "--token", &self.admin()])
             .output()
             .unwrap();
-        let (out, err) = (
-            String::from_utf8_lossy(&said.stdout),
-            String::from_utf8_lossy(&said.stderr),
-        );
-        assert!(said.status.success(), "{words:?}: {out}{err}");
-        out.into_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (said.status.success(), text(&said.stdout), text(&said.stderr))
     }
 
     /// What is at a path.

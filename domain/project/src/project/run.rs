@@ -12,7 +12,7 @@ use crate::fields::Fields;
 use crate::read::Value;
 
 /// Most instances of a release.
-const INSTANCES_MAX: u64 = 100;
+pub const INSTANCES_MAX: u32 = 100;
 /// Least memory that a limit may leave, so that a slip of the unit is told.
 const MEMORY_MIN: u64 = 1_000_000;
 /// Most processors, in thousandths.
@@ -275,7 +275,7 @@ pub(super) fn run(value: Value<'_>) -> Option<Run> {
         command: command.unwrap_or_default(),
         image,
         network: fields.or("network", |v| v.one_of(&networks), Network::default()),
-        instances: fields.or("instances", |v| v.integer(1, INSTANCES_MAX), 1) as u32,
+        instances: fields.or("instances", |v| v.integer(1, u64::from(INSTANCES_MAX)), 1) as u32,
         env,
         secrets,
         user: fields.maybe("user", user),

@@ -225,6 +225,12 @@ pub(super) const COMMANDS: &[Route] = &[
     )
     .takes(schema::<t::EntranceRequest>),
     post(
+        "/api/v1/services/{id}/scale",
+        Role::Operator,
+        "Runs so many instances of a service from now on.",
+    )
+    .takes(schema::<t::ScaleRequest>),
+    post(
         "/api/v1/rollback",
         Role::Operator,
         "Goes back to a release, or undoes a rollout.",

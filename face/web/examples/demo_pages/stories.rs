@@ -197,6 +197,12 @@ pub(crate) fn services() -> Vec<Service> {
             since: ago(60),
             until: None,
         }),
+        scale: (name == "production").then(|| trimtab_api::ScaleState {
+            instances: 2,
+            by: "ben".into(),
+            reason: "a sale".into(),
+            since: ago(600),
+        }),
         health: HealthStatus::Healthy,
         instances,
     };

@@ -126,6 +126,16 @@ pub(crate) async fn entrance(
     send(&app, &caller, Command::Entrance { service, request }).await
 }
 
+pub(crate) async fn scale(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(service): Path<String>,
+    body: Bytes,
+) -> Answer<Done> {
+    let request = read(&body)?;
+    send(&app, &caller, Command::Scale { service, request }).await
+}
+
 pub(crate) async fn roll_back(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

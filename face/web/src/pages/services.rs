@@ -56,6 +56,7 @@ fn one_environment(page: &Page, service: &str, environment: &Environment) -> Mar
                 @if let Some(rollout) = &environment.rollout { " · " a href={ "/rollouts/" (rollout) } { (rollout) } }
             }
             (entrance(page, service, environment))
+            (scale(page, service, environment))
             @if let Some(url) = &environment.url { p.small { (outside_link(url, url)) } }
             @if !environment.instances.is_empty() { (instances(&environment.instances, language)) }
         }
@@ -87,6 +88,31 @@ fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
                 (act_with(page, "entrance", service, say::HOLD_ENTRANCE, Weight::Plain, to("held", seconds(30, 120))))
                 (act_with(page, "entrance", service, say::CLOSE_ENTRANCE, Weight::Grave, to("closed", seconds(60, 86_400))))
             }
+        }
+    }
+}
+
+/// How many instances a person wants, and the button that changes it.
+fn scale(page: &Page, service: &str, environment: &Environment) -> Markup {
+    let serving = environment.instances.iter();
+    let serving = serving.filter(|instance| environment.release.as_ref() == Some(&instance.release));
+    let wanted = match &environment.scale {
+        Some(scale) => scale.instances as usize,
+        None => serving.count().max(1),
+    };
+    let number = html! {
+        input type="hidden" name="environment" value=(environment.name);
+        label { (page.say(say::INSTANCES)) input type="number" name="instances" value=(wanted) min="1" max="100" placeholder=(page.say(say::AS_WRITTEN)); }
+        p.muted.small { (page.say(say::SCALE_HINT)) }
+    };
+    html! {
+        @if let Some(scale) = &environment.scale {
+            p { (page.language().fill(say::SCALED_TO, &[&scale.instances.to_string()])) " · " (scale.by) " · " (times::date(scale.since))
+                @if !scale.reason.is_empty() { " · " (scale.reason) }
+            }
+        }
+        @if environment.release.is_some() && environment.rollout.is_none() {
+            div.acts { (act_with(page, "scale", service, say::SCALE, Weight::Plain, number)) }
         }
     }
 }

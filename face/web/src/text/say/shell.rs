@@ -32,6 +32,7 @@ messages! { SHELL:
     SERVICE = "Service", "Сервис";
     ENVIRONMENT = "Environment", "Окружение";
     RELEASE = "Release", "Релиз";
+    INSTANCES = "Instances", "Экземпляры";
     INSTANCE = "Instance", "Экземпляр";
     COMMIT = "Commit", "Коммит";
     STATE = "State", "Состояние";
