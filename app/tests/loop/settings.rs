@@ -142,3 +142,44 @@ async fn each_absence_does_what_its_setting_says() {
     );
     house.stop().await;
 }
+
+/// Under `extend` a regression keeps its traffic for one more watch; then a person decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_regression_is_watched_as_long_again_and_then_asked_about() {
+    let project = project("4s", "on_regressed: extend", "");
+    let house = House::start(&project).await;
+    assert_eq!(house.deploy().await, "notes-r1");
+    let load = house.load(60);
+    house.commit(&project.with("fail=0.5 path=/work"), "Tear version vectors");
+    let run = house.run().await;
+    let watched = until("the extension", || {
+        let rollout = house.rollout(USERS);
+        rollout.extends_over_regression().then_some(rollout)
+    })
+    .await;
+    assert!(
+        watched.describe().contains("as long again: regression: ") && watched.traffic.weight.percent() == 50.0,
+        "{}",
+        watched.describe()
+    );
+    let extended = watched.watch.unwrap().until;
+    let reason = until("the question", || match house.rollout(USERS).phase {
+        Phase::Asking { reason, .. } => Some(reason),
+        _ => None,
+    })
+    .await;
+    assert!(reason.contains("regression: "), "{reason}");
+    assert!(clock::now() >= extended, "the whole extension was waited out");
+    let asked = "notes-r2 waits for your decision";
+    house.inbox.wait(&[SLACK, EMAIL, WEBHOOK], asked).await;
+    let aborted = Event::Aborted {
+        at: clock::now(),
+        by: Actor("qa".to_owned()),
+    };
+    let id = newest(&house).await;
+    house.world.machines().rollouts.send(&id, aborted).await.unwrap();
+    failure(&house.ended(&run).await);
+    assert_eq!(house.stable(USERS).as_deref(), Some("notes-r1"));
+    load.stop().await;
+    house.stop().await;
+}

@@ -255,6 +255,8 @@ pub enum Regressed {
     Protect,
     /// Roll back at once.
     Rollback,
+    /// Leave traffic where it is and watch as long again; ask a person when that has not cleared it.
+    Extend,
     /// Leave traffic where it is and ask a person.
     Ask,
     /// Only say that it would have been rolled back.

@@ -112,7 +112,7 @@ fn regressed(
         OnRegressed::Protect | OnRegressed::RollBack => {
             backward::roll_back(plan, state, Cause::Regressed { reason }, at)
         }
-        OnRegressed::Ask | OnRegressed::Report => {
+        OnRegressed::Extend | OnRegressed::Ask | OnRegressed::Report => {
             match watch::regressed_softly(plan, state, round, (&reason, on_regressed), at) {
                 Ok(next) => next,
                 Err(state) => backward::roll_back(plan, *state, Cause::Regressed { reason }, at),

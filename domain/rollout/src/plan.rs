@@ -223,6 +223,8 @@ pub enum OnRegressed {
     Protect,
     /// Roll back and quarantine.
     RollBack,
+    /// Leave traffic where it is and watch as long again; ask a person when that has not cleared it.
+    Extend,
     /// Leave traffic where it is and ask a person.
     Ask,
     /// Shadow mode: only say that it would have been rolled back.

@@ -111,6 +111,9 @@ pub struct Watch {
     pub flag: bool,
     /// What the present window said, if it has.
     pub verdict: Option<Verdict>,
+    /// The regression that the present window was extended for: it is weighed again at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<String>,
 }
 
 /// Why the candidate is kept off traffic, warm.
@@ -159,6 +162,12 @@ impl State {
         }
     }
 
+    /// True while a step is watched as long again because of a regression.
+    pub fn extends_over_regression(&self) -> bool {
+        let of_watch = self.watch.as_ref().and_then(|watch| watch.regression.as_ref());
+        matches!(self.phase, Phase::Watching { .. }) && of_watch.is_some()
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let weight = match &self.flag {
@@ -185,7 +194,10 @@ impl State {
             Phase::Raising { .. } => format!("putting {weight} on"),
             Phase::Disabling | Phase::Lowering => "disabling the flag".to_owned(),
             Phase::Checking { .. } => format!("checking health at {weight}"),
-            Phase::Watching { .. } => format!("watching at {weight}"),
+            Phase::Watching { .. } => match self.watch.as_ref().and_then(|watch| watch.regression.as_ref()) {
+                Some(regression) => format!("watching at {weight} as long again: regression: {regression}"),
+                None => format!("watching at {weight}"),
+            },
             Phase::Asking { reason, .. } => format!("waiting for a person at {weight}: {reason}"),
             Phase::Finishing => "shifting the rest".to_owned(),
             Phase::DrainingBaseline => "draining the baseline".to_owned(),

@@ -32,6 +32,7 @@ pub(crate) fn begin(plan: &Plan, state: State, step: usize, at: Timestamp) -> St
         flag: traffic_step.flag.is_some(),
         requests_min: traffic_step.requests_min,
         verdict: None,
+        regression: None,
     };
     State {
         watch: Some(watch),
@@ -187,6 +188,15 @@ pub(crate) fn unanswered(plan: &Plan, state: State, reason: &str, at: Timestamp)
     backward::roll_back(plan, state, cause, at)
 }
 
+/// A step is watched as long again for a regression once, and while it is watched only.
+fn may_extend(plan: &Plan, state: &State) -> bool {
+    let watching = matches!(state.phase, Phase::Watching { .. }) && state.paused.is_none();
+    let fresh = state.watch.as_ref().is_some_and(|watch| {
+        watch.regression.is_none() && watch.extensions < plan.strategy.manner().extensions_max
+    });
+    watching && fresh && !state.ready
+}
+
 /// A regression that the team wants only reported, or asked about. Gives the state back where that
 /// cannot be done.
 pub(crate) fn regressed_softly(
@@ -214,7 +224,8 @@ pub(crate) fn regressed_softly(
     }
     let on_regressed = match on_regressed {
         // A person has seen it and said to go on.
-        OnRegressed::Ask if next.accepted => OnRegressed::Report,
+        OnRegressed::Ask | OnRegressed::Extend if next.accepted => OnRegressed::Report,
+        OnRegressed::Extend if !may_extend(plan, &next) => OnRegressed::Ask,
         on_regressed => on_regressed,
     };
     match on_regressed {
@@ -229,6 +240,16 @@ pub(crate) fn regressed_softly(
                 }
             }
             Ok(next)
+        }
+        OnRegressed::Extend => {
+            let until = at.plus(millis(plan.traffic_step(step).watch_ms));
+            let mut longer = guarded(next, until);
+            if let Some(watch) = &mut longer.watch {
+                watch.extensions += 1;
+                watch.requests_min = plan.traffic_step(step).requests_min;
+                watch.regression = Some(reason.to_owned());
+            }
+            Ok(enter(longer, Phase::Watching { step }, at))
         }
         // They are asked already; whatever the answer, it is about this one too.
         OnRegressed::Ask if matches!(&next.phase, Phase::Asking { reason, .. } if asks_about_regression(reason).is_some()) => {

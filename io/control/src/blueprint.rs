@@ -235,6 +235,7 @@ pub(crate) fn regressed(choice: Regressed) -> OnRegressed {
     match choice {
         Regressed::Protect => OnRegressed::Protect,
         Regressed::Rollback => OnRegressed::RollBack,
+        Regressed::Extend => OnRegressed::Extend,
         Regressed::Ask => OnRegressed::Ask,
         Regressed::Report => OnRegressed::Report,
     }

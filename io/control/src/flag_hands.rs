@@ -229,7 +229,7 @@ impl Work {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             let verdict = said(evidence, users_min);
             let decided = match verdict {
-                Verdict::Regressed { .. } => true,
+                Verdict::Regressed { .. } => !self.state.extends_over_regression(),
                 Verdict::Healthy => asked,
                 Verdict::Inconclusive { .. } => false,
             };

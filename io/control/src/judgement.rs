@@ -8,12 +8,13 @@ use trimtab_rollout::{Lack, OnInconclusive, OnRegressed, State, Verdict};
 
 use crate::blueprint;
 
-/// Lanes, the one that is acted on first before the others.
-const LANES: [OnRegressed; 4] = [
+/// Lanes, the one that is acted on first before the others. Their numbers are kept with the evidence.
+const LANES: [OnRegressed; 5] = [
     OnRegressed::RollBack,
     OnRegressed::Protect,
     OnRegressed::Ask,
     OnRegressed::Report,
+    OnRegressed::Extend,
 ];
 
 fn lane(on: OnRegressed) -> u8 {
@@ -22,6 +23,7 @@ fn lane(on: OnRegressed) -> u8 {
         OnRegressed::Protect => 1,
         OnRegressed::Ask => 2,
         OnRegressed::Report => 3,
+        OnRegressed::Extend => 4,
     }
 }
 
@@ -72,9 +74,15 @@ pub(crate) fn custom(project: &Project) -> Vec<CustomConfig> {
 pub(crate) fn settled(state: &State, lane: u8) -> bool {
     match LANES.get(usize::from(lane)) {
         Some(OnRegressed::Report) => state.reported.is_some(),
-        Some(OnRegressed::Ask) => state.accepted || state.asks_about_regression(),
+        Some(OnRegressed::Ask | OnRegressed::Extend) => state.accepted || state.asks_about_regression(),
         Some(OnRegressed::RollBack | OnRegressed::Protect) | None => false,
     }
+}
+
+/// True for lanes that say nothing new before the end of the present window: it was extended for one.
+pub(crate) fn waits(state: &State, lane: u8) -> bool {
+    let extends = LANES.get(usize::from(lane)) == Some(&OnRegressed::Extend);
+    settled(state, lane) || extends && state.extends_over_regression()
 }
 
 /// True where a call takes the candidate off traffic without asking anybody.

@@ -310,7 +310,7 @@ impl Work {
         // A window is waited out. A person who is asked need not answer once the evidence has.
         let asked = matches!(self.state.phase, Phase::Asking { .. }) && !self.state.asks_about_regression();
         loop {
-            match evidence.standing(rollout, settled) {
+            match evidence.standing(rollout, |lane| judgement::waits(&self.state, lane)) {
                 Some(Standing::Regressed(call)) => return judgement::regressed(call),
                 Some(Standing::Healthy)
                     if asked && evidence.requests_at(rollout, enough.0) >= enough.1.max(1) =>

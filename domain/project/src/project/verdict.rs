@@ -175,6 +175,7 @@ fn regressed(value: Value<'_>) -> Option<Regressed> {
     value.one_of(&[
         ("protect", Regressed::Protect),
         ("rollback", Regressed::Rollback),
+        ("extend", Regressed::Extend),
         ("ask", Regressed::Ask),
         ("report", Regressed::Report),
     ])

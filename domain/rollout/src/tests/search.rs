@@ -50,7 +50,12 @@ fn plans() -> Vec<Plan> {
     ] {
         plans.push(with(|strategy| strategy.on_inconclusive = on_inconclusive));
     }
-    for on_regressed in [OnRegressed::RollBack, OnRegressed::Ask, OnRegressed::Report] {
+    for on_regressed in [
+        OnRegressed::RollBack,
+        OnRegressed::Extend,
+        OnRegressed::Ask,
+        OnRegressed::Report,
+    ] {
         plans.push(with(|strategy| strategy.on_regressed = on_regressed));
     }
     plans.push(canary());
@@ -111,6 +116,9 @@ fn plans() -> Vec<Plan> {
         strategy.watch_ms = 0;
         strategy.steps[0].gate = gate;
         strategy.on_regressed = OnRegressed::RollBack;
+    }));
+    plans.push(with_canary(|strategy| {
+        strategy.on_regressed = OnRegressed::Extend
     }));
     plans.push(with_flag(|strategy| {
         strategy.steps.truncate(1);

@@ -185,6 +185,33 @@ fn a_regression_may_be_asked_about() {
 }
 
 #[test]
+fn a_regression_may_be_watched_as_long_again_and_then_asked_about() {
+    let plan = with_canary(|strategy| strategy.on_regressed = OnRegressed::Extend);
+    let mut story = then(vec![good()], at_step());
+    story.extend(vec![regressed(), regressed(), timer()]);
+    assert_snapshot!(play(&plan, &story), @"
+    starting the candidate [start blocks-r2]
+    shifting 5 % to the candidate [shift 5 %]
+    checking health at 5 % [check health, observe 0]
+    watching at 5 % []
+    watching at 5 % as long again: regression: errors 0.1 -> 12 % [observe 1]
+    waiting for a person at 5 %: regression: errors 0.1 -> 12 % [ask, observe 2, notify Asked]
+    taking traffic off the candidate (regression: errors 0.1 -> 12 %, and nobody answered in time) [shift 0 %]
+    ");
+    // What clears meanwhile goes on.
+    let mut story = then(vec![good()], at_step());
+    story.extend(vec![regressed(), healthy()]);
+    assert_snapshot!(play(&plan, &story), @"
+    starting the candidate [start blocks-r2]
+    shifting 5 % to the candidate [shift 5 %]
+    checking health at 5 % [check health, observe 0]
+    watching at 5 % []
+    watching at 5 % as long again: regression: errors 0.1 -> 12 % [observe 1]
+    shifting 25 % to the candidate [shift 25 %, observe 2]
+    ");
+}
+
+#[test]
 fn a_freeze_holds_traffic_and_a_person_may_break_it() {
     let plan = Plan {
         freezes: vec![Freeze {
