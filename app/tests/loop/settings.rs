@@ -158,7 +158,8 @@ async fn a_regression_is_watched_as_long_again_and_then_asked_about() {
     })
     .await;
     assert!(
-        watched.describe().contains("as long again: regression: ") && watched.traffic.weight.percent() == 50.0,
+        watched.describe().contains("as long again: regression: ")
+            && watched.traffic.weight.percent() == 50.0,
         "{}",
         watched.describe()
     );

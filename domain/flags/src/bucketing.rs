@@ -172,6 +172,13 @@ fn half(number: f32) -> Option<u16> {
     }
 }
 
+/// A user without his name: two hashes of his key, so that one in a million users is confused with another
+/// at most.
+pub fn user_hash(user: &str) -> u64 {
+    let other = format!("{user}\n");
+    (u64::from(murmur3_32(user.as_bytes())) << 32) | u64::from(murmur3_32(other.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ mod sem_ver;
 mod stale;
 
 pub use answer::{Answer, Cohort, ErrorCode, Failure, Reason, Served};
-pub use bucketing::{Bucketing, bucket, murmur3_32};
+pub use bucketing::{Bucketing, bucket, murmur3_32, user_hash};
 pub use change::{Change, Entry, Section, apply, difference};
 pub use flag::{Flag, FlagSet, FlagState};
 pub use problem::{Problem, list as list_problems};

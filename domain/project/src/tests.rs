@@ -38,7 +38,7 @@ production:
     - 5%
     - {weight: 25%, watch: 5m, requests_min: 100, on_inconclusive: ask, job: ./check.sh, approval: true, pause: 10m}
   rolling: {surge_max: 25%, unavailable_max: 0, ready_min: 5s, progress: 10m, on_inconclusive: pass}
-  flag: {key: new-search, on: "on", off: "off", by: tenant, steps: [10%, 50%]}
+  flag: {key: new-search, on: "on", off: "off", by: tenant, user_header: x-user, steps: [10%, 50%]}
   hooks: {before: ./announce.sh, expand: ./migrate.sh up, contract: ./migrate.sh tidy, after: {http: https://ci.example.org/deployed, method: POST, timeout: 10s, secret: CI_KEY, bearer: CI_TOKEN, attempts: 5, expect: 2xx}}
   freezes:
     - {from: 2026-12-24, until: 2027-01-02T08:00Z}

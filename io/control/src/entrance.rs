@@ -131,8 +131,14 @@ fn policy(project: &Project) -> Policy {
         body_bytes_max: route.body_max,
         asset_fallback: route.asset_fallback,
         forwarded: route.forwarded,
+        users_by: users_by(project),
         ..Policy::default()
     }
+}
+
+/// The header that names a flag's users.
+pub(crate) fn users_by(project: &Project) -> Option<String> {
+    project.production.flag.as_ref()?.user_header.clone()
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use trimtab_flags::{Answer, Cohort, Served, murmur3_32};
+use trimtab_flags::{Answer, Cohort, Served, user_hash};
 use trimtab_model::{Identity, Timestamp, Weight};
+use trimtab_proxy::UserRequests;
 use trimtab_telemetry::{AttributeValue, Attributes, Batch, Event, LogRecord};
 
 use crate::flag_book::{FlagBook, FlagPlace};
@@ -139,7 +140,7 @@ impl Exposures {
     pub fn cohort(&self, place: &FlagPlace, key: &str, user: &str) -> Option<Cohort> {
         let inner = self.lock();
         let flag = inner.flags.get(&(place.clone(), key.to_owned()))?;
-        flag.users.get(&name(user)).copied()
+        flag.users.get(&user_hash(user)).copied()
     }
 
     /// Takes note of an answer that was served.
@@ -160,14 +161,14 @@ impl Exposures {
         };
         if let Some(share) = asking.share {
             let drawn = flag_trials::Served {
-                user: name(user),
+                user: user_hash(user),
                 cohort,
                 share,
                 at_nanos: nanos(asking.at),
             };
             self.trials.served(asking.place, &answer.key, &drawn);
         }
-        if !flag.put(name(user), cohort) {
+        if !flag.put(user_hash(user), cohort) {
             return;
         }
         inner.moved = true;
@@ -190,7 +191,14 @@ impl Exposures {
             }
         }
         // After the evaluations: a request's span tells of those within it.
-        self.trials.observe(batch, name);
+        self.trials.observe(batch);
+    }
+
+    /// Counts what the proxy saw of the requests of users who were served.
+    pub(crate) fn observe_users(&self, seen: &[UserRequests]) {
+        for of_route in seen {
+            self.trials.observe_users(of_route);
+        }
     }
 
     /// The side is computed anew, and counts only if the variant told of is the one that follows from
@@ -286,13 +294,6 @@ impl Seen {
     }
 }
 
-/// A user without his name: two hashes, so that one in a million users is confused with another at
-/// most.
-fn name(user: &str) -> u64 {
-    let other = format!("{user}\n");
-    (u64::from(murmur3_32(user.as_bytes())) << 32) | u64::from(murmur3_32(other.as_bytes()))
-}
-
 fn nanos(at: Timestamp) -> u64 {
     u64::try_from(at.0).unwrap_or(0).saturating_mul(1_000_000)
 }
@@ -333,13 +334,21 @@ fn event(asking: &Asking<'_>, answer: &Answer, served: &Served, cohort: Cohort, 
         ("feature_flag.set.id", text(&asking.place.to_string())),
         ("feature_flag.version", text(&asking.version.to_string())),
         // Who it was stays out of the store: the hash tells users apart.
-        ("feature_flag.context.id", text(&format!("{:016x}", name(user)))),
+        (
+            "feature_flag.context.id",
+            text(&format!("{:016x}", user_hash(user))),
+        ),
         ("trimtab.flag.cohort", text(cohort.as_str())),
     ];
     Event {
         identity: Arc::new(identity),
         at_nanos: nanos(asking.at),
-        id: format!("{}/{}/{:016x}/{cohort}", asking.place, answer.key, name(user)),
+        id: format!(
+            "{}/{}/{:016x}/{cohort}",
+            asking.place,
+            answer.key,
+            user_hash(user)
+        ),
         source: "flags".to_owned(),
         kind: EVENT.to_owned(),
         title: format!("{} served {variant:?}", answer.key),

@@ -11,7 +11,9 @@ use trimtab_rollout::{Phase, Strategy, Verdict};
 
 use crate::blueprint;
 use crate::clock;
+use crate::entrance;
 use crate::flag_book::{FlagPlace, Wish};
+use crate::flag_trials::JudgedBy;
 use crate::rollout_hands::Work;
 use crate::world::World;
 
@@ -148,7 +150,9 @@ impl Work {
             requests_enough: None,
             ..blueprint::verdict_config(project)
         };
-        self.world.exposures.trials.judge_by(place, key, config);
+        let by_header = entrance::users_by(project).is_some();
+        let trials = &self.world.exposures.trials;
+        trials.judge_by(place, key, JudgedBy { config, by_header });
     }
 
     async fn disable_flag(
@@ -268,6 +272,7 @@ mod tests {
             on: "on".to_owned(),
             off: "off".to_owned(),
             by: None,
+            user_header: None,
             steps: Vec::new(),
         };
         let ramp = |share: f64| Ramp {

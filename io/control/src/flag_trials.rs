@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use trimtab_detection::verdict::{Batch as Counts, Config, Judge, Verdict};
-use trimtab_flags::Cohort;
-use trimtab_model::{Timestamp, Weight};
+use trimtab_flags::{Cohort, user_hash};
+use trimtab_model::{EnvironmentName, ServiceName, Timestamp, Weight};
+use trimtab_proxy::{UserRequest, UserRequests};
 use trimtab_telemetry::{AttributeValue, Batch, Span, SpanKind, SpanStatus};
 
 use crate::flag_book::FlagPlace;
@@ -48,6 +49,15 @@ struct Trial {
     pending: BTreeMap<Weight, Counts>,
 }
 
+/// How a flag is judged.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JudgedBy {
+    /// Alpha, tolerance and the like.
+    pub(crate) config: Config,
+    /// True when what the proxy saw of users' requests counts, and not the service's spans.
+    pub(crate) by_header: bool,
+}
+
 /// A user as he is served.
 pub(crate) struct Served {
     pub(crate) user: u64,
@@ -71,7 +81,7 @@ pub struct FlagTrials {
 struct Book {
     trials: Trials,
     /// How the flags of rollouts are judged; others as usual.
-    judged_by: BTreeMap<(FlagPlace, String), Config>,
+    judged_by: BTreeMap<(FlagPlace, String), JudgedBy>,
     /// True when something changed since it was written down.
     dirty: bool,
 }
@@ -92,7 +102,7 @@ impl FlagTrials {
         if !trials.contains_key(&name) && trials.len() >= TRIALS_MAX {
             return;
         }
-        let config = judged_by.get(&name).cloned().unwrap_or_default();
+        let config = judged_by.get(&name).cloned().unwrap_or_default().config;
         let trial = trials
             .entry(name)
             .or_insert_with(|| Trial::new(served.share, config.clone()));
@@ -105,12 +115,11 @@ impl FlagTrials {
         *dirty |= trial.draw(served);
     }
 
-    /// Counts the first request of each user who was served.
-    pub(crate) fn observe(&self, batch: &Batch, name_of: impl Fn(&str) -> u64) {
+    /// Counts the first request of each user who was served, by the service's spans.
+    pub(crate) fn observe(&self, batch: &Batch) {
         let requests = batch.spans.iter().filter(|span| span.kind == SpanKind::Server);
         let mut book = self.lock();
-        let Book { trials, dirty, .. } = &mut *book;
-        if trials.is_empty() {
+        if book.trials.is_empty() {
             return;
         }
         for span in requests {
@@ -119,24 +128,30 @@ impl FlagTrials {
                 continue;
             };
             let Some(user) = user_of(span) else { continue };
-            let user = name_of(user);
-            for ((place, _), trial) in trials.iter_mut() {
-                if place.service == *service && place.environment == *environment {
-                    *dirty |= trial.count(user, span);
-                }
-            }
+            book.count((service, environment), &of_span(user_hash(user), span), false);
+        }
+    }
+
+    /// The same by what the proxy saw, for the flags that are judged by it.
+    pub(crate) fn observe_users(&self, seen: &UserRequests) {
+        let mut book = self.lock();
+        if book.trials.is_empty() {
+            return;
+        }
+        for request in &seen.requests {
+            book.count((&seen.service, &seen.environment), request, true);
         }
     }
 
     /// Says how a flag is judged from its first user on; evidence that there is goes on as it began.
-    pub(crate) fn judge_by(&self, place: &FlagPlace, key: &str, config: Config) {
+    pub(crate) fn judge_by(&self, place: &FlagPlace, key: &str, how: JudgedBy) {
         let mut book = self.lock();
         let name = (place.clone(), key.to_owned());
         if book.judged_by.len() >= TRIALS_MAX && !book.judged_by.contains_key(&name) {
             // A rollout under way says it again in each step.
             book.judged_by.pop_first();
         }
-        book.judged_by.insert(name, config);
+        book.judged_by.insert(name, how);
     }
 
     /// What the evidence says of a flag's rollout; none when nobody was served yet.
@@ -161,6 +176,27 @@ impl FlagTrials {
 }
 
 impl Book {
+    /// Counts a request in each trial of its place that is judged by who saw it.
+    fn count(
+        &mut self,
+        (service, environment): (&ServiceName, &EnvironmentName),
+        request: &UserRequest,
+        by_header: bool,
+    ) {
+        let Book {
+            trials,
+            judged_by,
+            dirty,
+        } = self;
+        for (name, trial) in trials.iter_mut() {
+            let of_place = name.0.service == *service && name.0.environment == *environment;
+            let wanted = judged_by.get(name).is_some_and(|how| how.by_header);
+            if of_place && wanted == by_header {
+                *dirty |= trial.count(request);
+            }
+        }
+    }
+
     fn forget(&mut self, place: &FlagPlace, key: &str) -> bool {
         let name = (place.clone(), key.to_owned());
         self.judged_by.remove(&name);
@@ -220,15 +256,15 @@ impl Trial {
     }
 
     /// Counts a request, if it is the first of a user who is compared; says whether it is.
-    fn count(&mut self, user: u64, span: &Span) -> bool {
-        let Some(user) = self.users.get_mut(&user) else {
+    fn count(&mut self, request: &UserRequest) -> bool {
+        let Some(user) = self.users.get_mut(&request.user) else {
             return false;
         };
-        if user.counted || user.cohort == Cohort::Outside || span.end_nanos < user.since_nanos {
+        if user.counted || user.cohort == Cohort::Outside || request.ended_nanos < user.since_nanos {
             return false;
         }
         user.counted = true;
-        let at = Timestamp::from_nanos(span.end_nanos);
+        let at = Timestamp::from_nanos(request.ended_nanos);
         let counts = self
             .pending
             .entry(user.weight)
@@ -238,10 +274,7 @@ impl Trial {
             Cohort::Exposed => &mut counts.candidate,
             Cohort::Control | Cohort::Outside => &mut counts.baseline,
         };
-        let status = status_of(span);
-        let error = matches!(span.status, SpanStatus::Error) || status.is_some_and(|code| code >= 500);
-        let client_error = !error && status.is_some_and(|code| (400..500).contains(&code));
-        arm.record(span.duration_nanos() / 1_000, error, client_error);
+        arm.record(request.micros, request.failed, request.client_error);
         true
     }
 
@@ -265,6 +298,18 @@ fn exposed_weight(before: Weight, share: Weight) -> Weight {
         .ok()
         .and_then(|points| Weight::from_basis_points(points).ok())
         .unwrap_or(Weight::FULL)
+}
+
+fn of_span(user: u64, span: &Span) -> UserRequest {
+    let status = status_of(span);
+    let failed = matches!(span.status, SpanStatus::Error) || status.is_some_and(|code| code >= 500);
+    UserRequest {
+        user,
+        ended_nanos: span.end_nanos,
+        micros: span.duration_nanos() / 1_000,
+        failed,
+        client_error: !failed && status.is_some_and(|code| (400..500).contains(&code)),
+    }
 }
 
 fn user_of(span: &Span) -> Option<&str> {

@@ -44,6 +44,7 @@ pub(crate) async fn pump(world: Arc<World>) {
     loop {
         let frame = frames.next().await;
         world.evidence.take_frame(&frame);
+        world.exposures.observe_users(&frame.users);
         spans.push(proxy_spans::spans(&frame));
         for cell in frame.cells.iter().filter(|cell| !cell.mirrored) {
             add(&mut totals, cell);

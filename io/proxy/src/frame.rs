@@ -25,9 +25,40 @@ pub struct Frame {
     pub cells: Vec<Cell>,
     /// Some requests in full, errors first, then the slowest; each doubles as the proxy's span.
     pub requests: Vec<RequestRecord>,
+    /// What became of the requests of users whom a route knows by a header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserRequests>,
     /// Frames that were dropped before this one since the spool was made, because it was full.
     #[serde(default)]
     pub frames_dropped: u64,
+}
+
+/// Requests of known users on one route, one by one, so that users can be compared with each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRequests {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// In the order in which they ended.
+    pub requests: Vec<UserRequest>,
+    /// Requests that are not among them: there were too many.
+    pub uncounted: u64,
+}
+
+/// One request of a known user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRequest {
+    /// Who: `trimtab_flags::user_hash` of the header's value.
+    pub user: u64,
+    /// When it ended, nanoseconds since 1970.
+    pub ended_nanos: u64,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+    /// 5xx, time-outs, broken responses, nobody to ask.
+    pub failed: bool,
+    /// 4xx, and clients that left.
+    pub client_error: bool,
 }
 
 /// Counts of one operation on one release, under one weight.

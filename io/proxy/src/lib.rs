@@ -24,7 +24,7 @@ pub mod worker;
 
 pub use acme::{Acme, AcmeConfig, AcmeError, AcmeEvent};
 pub use client::{ClientError, FrameStream, ProxyClient};
-pub use frame::{Cell, Frame, RequestRecord};
+pub use frame::{Cell, Frame, RequestRecord, UserRequest, UserRequests};
 pub use settings::{ConfigError, Limits, ProxyConfig, TlsFiles};
 pub use status::{Counters, EndpointStatus, Health, InFlight, ProxyStatus};
 pub use table::{

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, ServiceName, Timestamp};
 
-use crate::{Cell, Counters, EndpointStatus, InFlight, RequestRecord, RoutingTable, TableError};
+use crate::{
+    Cell, Counters, EndpointStatus, InFlight, RequestRecord, RoutingTable, TableError, UserRequests,
+};
 
 /// Longest message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -92,6 +94,8 @@ pub(crate) struct Batch {
     pub(crate) in_flight: Vec<(Placement, u64)>,
     #[serde(default)]
     pub(crate) busy: Vec<(InstanceId, u64)>,
+    #[serde(default)]
+    pub(crate) users: Vec<UserRequests>,
 }
 
 /// The worker's reply.

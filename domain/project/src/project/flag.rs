@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Step;
+use super::route::header;
 use super::strategy::{STEP_WATCH, plain, steps};
 use crate::Percent;
 use crate::read::Value;
@@ -22,19 +23,23 @@ pub struct FlagRollout {
     pub off: String,
     /// The property that users are told apart by; the targeting key when left out.
     pub by: Option<String>,
+    /// The header of users' requests that names them as flags are asked for: what the proxy sees of their
+    /// requests is compared, instead of the service's own spans.
+    pub user_header: Option<String>,
     /// The steps; `weight` is the share of users who have the flag on. Everyone follows the last.
     pub steps: Vec<Step>,
 }
 
 /// `production.flag:`.
 pub(super) fn flag(value: Value<'_>) -> Option<FlagRollout> {
-    let fields = value.fields(&["key", "on", "off", "by", "steps"])?;
+    let fields = value.fields(&["key", "on", "off", "by", "user_header", "steps"])?;
     let key = fields.need("key", "the flag's key: 'key: new-search'", name);
     let flag = FlagRollout {
         key: key?,
         on: fields.maybe("on", name).unwrap_or_else(|| "on".to_owned()),
         off: fields.maybe("off", name).unwrap_or_else(|| "off".to_owned()),
         by: fields.maybe("by", name),
+        user_header: fields.maybe("user_header", header),
         steps: fields
             .maybe("steps", |v| steps(v, STEP_WATCH))
             .unwrap_or_else(default_steps),

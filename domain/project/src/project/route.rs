@@ -168,7 +168,7 @@ pub(super) fn route(value: Value<'_>) -> Option<Route> {
 }
 
 /// The name of a header (or a word that stands for something else), in lower case.
-fn header(value: Value<'_>) -> Option<String> {
+pub(super) fn header(value: Value<'_>) -> Option<String> {
     let (node, path, sink) = (value.node, value.path.clone(), value.sink);
     let text = value.text()?.to_lowercase();
     if is_token(&text) {

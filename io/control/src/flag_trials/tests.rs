@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::Arc;
 use trimtab_detection::verdict::Decision;
-use trimtab_flags::{bucket, murmur3_32};
+use trimtab_flags::{bucket, murmur3_32, user_hash};
 use trimtab_model::Identity;
 
 fn place() -> FlagPlace {
@@ -56,7 +56,7 @@ fn play(trials: &FlagTrials, shares: &[f64], users: u64, fails: impl Fn(Cohort, 
             let cohort = Cohort::of(place_of, on, 10_000 - on);
             let at_nanos = 1_000_000_000 * (1 + user + users * step as u64);
             let served = Served {
-                user,
+                user: user_hash(&user.to_string()),
                 cohort,
                 share,
                 at_nanos,
@@ -71,7 +71,7 @@ fn play(trials: &FlagTrials, shares: &[f64], users: u64, fails: impl Fn(Cohort, 
                 spans: if step == 0 { spans } else { spans[1..].to_vec() },
                 ..Batch::default()
             };
-            trials.observe(&batch, |text| text.parse().unwrap());
+            trials.observe(&batch);
         }
     }
 }
@@ -119,10 +119,13 @@ fn a_sound_variant_is_not_called_over_all_steps() {
 #[test]
 fn a_flag_is_judged_by_its_teams_settings() {
     let trials = FlagTrials::default();
-    let strict = Config {
-        alpha: 0.000_001,
-        tolerance: 3.0,
-        ..Config::default()
+    let strict = JudgedBy {
+        config: Config {
+            alpha: 0.000_001,
+            tolerance: 3.0,
+            ..Config::default()
+        },
+        by_header: false,
     };
     trials.judge_by(&place(), "search", strict);
     play(&trials, &[10.0], 400, broken);
@@ -205,4 +208,49 @@ fn what_is_over_or_torn_begins_anew() {
         trials.save().unwrap();
         assert!(FlagTrials::open(&path).verdict(&place(), "search").is_some());
     }
+}
+
+#[test]
+fn users_known_by_a_header_count_by_what_the_proxy_saw() {
+    let trials = FlagTrials::default();
+    let by_header = JudgedBy {
+        by_header: true,
+        ..JudgedBy::default()
+    };
+    trials.judge_by(&place(), "search", by_header);
+    // Its spans would say that it is well.
+    play(&trials, &[10.0], 4_000, |_, _| false);
+    let before = trials.verdict(&place(), "search").unwrap();
+    assert_eq!(before.metrics[0].candidate.units, 0, "no span counts");
+    let requests = (0..4_000_u64).map(|user| UserRequest {
+        user: user_hash(&user.to_string()),
+        ended_nanos: 1_000_000_000 * (10_000 + user),
+        micros: 2_000,
+        failed: user % 2 == 0,
+        client_error: false,
+    });
+    let exposed = |request: &UserRequest| {
+        let known = trials.lock();
+        let trial = &known.trials[&(place(), "search".to_owned())];
+        trial.users[&request.user].cohort == Cohort::Exposed
+    };
+    let requests = requests
+        .map(|request| UserRequest {
+            failed: request.failed && exposed(&request),
+            ..request
+        })
+        .collect();
+    let seen = UserRequests {
+        service: place().service,
+        environment: place().environment,
+        requests,
+        uncounted: 0,
+    };
+    trials.observe_users(&seen);
+    let verdict = trials.verdict(&place(), "search").unwrap();
+    assert_eq!(verdict.decision, Decision::Regressed, "{}", verdict.reason);
+    let units = verdict.metrics[0].candidate.units;
+    trials.observe_users(&seen);
+    let again = trials.verdict(&place(), "search").unwrap();
+    assert_eq!(again.metrics[0].candidate.units, units, "a frame may come twice");
 }

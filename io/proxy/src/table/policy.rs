@@ -40,6 +40,9 @@ pub struct Policy {
     pub asset_fallback: bool,
     /// `Forwarded` (RFC 7239) is written beside `X-Forwarded-*`.
     pub forwarded: bool,
+    /// The header, its name in lower case, that says whose a request is: what became of it is reported
+    /// under a hash of the value.
+    pub users_by: Option<String>,
 }
 
 /// What people see while a service is closed.
@@ -147,6 +150,9 @@ impl Policy {
             && !is_name(name, true)
         {
             return Some(format!("the rate limit's header {name:?} is malformed"));
+        }
+        if let Some(name) = self.users_by.as_ref().filter(|name| !is_name(name, true)) {
+            return Some(format!("the header of users {name:?} is malformed"));
         }
         if self
             .ejection

@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     unit: Unit,
     cookie: Option<CookieOrder>,
     operation: usize,
+    /// Whose it is, where the route knows its users.
+    user: Option<u64>,
     started: Instant,
     method: Method,
     target: Bytes,
@@ -123,6 +125,7 @@ impl Exchange {
         pool.load.requests.set(pool.load.requests.get() + 1);
         Exchange {
             operation: route.tally.operation(&head.method, head.path()),
+            user: user_of(&route, head).filter(|_| side != Side::Mirror),
             lane: Rc::clone(lane),
             route,
             pool,
@@ -256,7 +259,7 @@ impl Exchange {
         };
         self.lane.counters.borrow_mut().requests += 1;
         if let Some(instance) = self.instance.as_ref().filter(|_| status != CLIENT_LEFT) {
-            self.note(instance, outcome.failed || status >= 500);
+            self.note(instance, outcome.is_error());
         }
         if self.is_preview {
             self.lane.counters.borrow_mut().previewed += 1;
@@ -264,8 +267,12 @@ impl Exchange {
             self.route
                 .tally
                 .record(self.operation, self.side, self.unit, &outcome);
+            if let Some(user) = self.user {
+                let ended = self.lane.wall_nanos(self.started + latency);
+                self.route.tally.record_user(user, &outcome, ended);
+            }
         }
-        let failed = outcome.failed || status >= 500;
+        let failed = outcome.is_error();
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         if !self.is_preview && self.lane.sampler.borrow().wants(failed, nanos) {
             let record = self.record(status, nanos);
@@ -314,6 +321,12 @@ impl Drop for Exchange {
         let requests = &self.pool.load.requests;
         requests.set(requests.get().saturating_sub(1));
     }
+}
+
+fn user_of(route: &RouteState, head: &RequestHead) -> Option<u64> {
+    let name = route.route.policy.users_by.as_ref()?;
+    let value = std::str::from_utf8(head.header(name.as_bytes())?).ok()?;
+    (!value.is_empty()).then(|| trimtab_flags::user_hash(value))
 }
 
 fn preview_pool(route: &RouteState, release: &[u8], head: &RequestHead) -> Option<Rc<PoolState>> {

@@ -75,6 +75,7 @@ impl Ended {
 pub(super) struct Report {
     pub(super) cells: Vec<crate::Cell>,
     pub(super) requests: Vec<RequestRecord>,
+    pub(super) users: Vec<crate::UserRequests>,
     pub(super) counters: Counters,
     pub(super) in_flight: Vec<(Placement, u64)>,
     pub(super) busy: Vec<(InstanceId, u64)>,
@@ -199,14 +200,16 @@ impl Lane {
 
     fn report(&self) -> Report {
         self.clock.set(clock_now());
-        let mut cells = Vec::new();
+        let (mut cells, mut users) = (Vec::new(), Vec::new());
         let mut counters = std::mem::take(&mut *self.counters.borrow_mut());
         for route in self.routes().all() {
             route.tally.take(route, &mut cells);
+            users.extend(route.tally.take_users(route));
             counters.operations_folded += route.tally.take_folded();
         }
         self.retired.borrow_mut().retain(|route| {
             route.tally.take(route, &mut cells);
+            users.extend(route.tally.take_users(route));
             Rc::strong_count(route) > 1
         });
         counters.connections_open = self.connections_open.get() as u64;
@@ -215,6 +218,7 @@ impl Lane {
         Report {
             cells,
             requests: self.sampler.borrow_mut().take(),
+            users,
             counters,
             in_flight: estate.in_flight(),
             busy: estate.busy(),

@@ -196,6 +196,7 @@ impl Lead {
             let Ok(Report {
                 cells,
                 requests: sampled,
+                users,
                 counters,
                 in_flight: placed,
                 busy,
@@ -205,6 +206,7 @@ impl Lead {
                 continue;
             };
             self.pending.borrow_mut().cells.extend(cells);
+            self.pending.borrow_mut().users.extend(users);
             requests.extend(sampled);
             connections += connections_open;
             self.counters.borrow_mut().add(&counters);
@@ -238,6 +240,7 @@ impl Lead {
             interval_ms,
             cells: merge_cells(std::mem::take(&mut pending.cells)),
             requests: std::mem::take(&mut pending.requests),
+            users: std::mem::take(&mut pending.users),
             frames_dropped: spool.dropped(),
         };
         let written = serde_json::to_vec(&frame)
@@ -246,6 +249,7 @@ impl Lead {
         if let Err(error) = written {
             tracing::error!(%error, "failed to spool a frame: its counts wait for the next one");
             pending.cells = frame.cells;
+            pending.users = frame.users;
             return;
         }
         self.framed_at.set(Instant::now());
@@ -299,6 +303,7 @@ impl Lead {
             let mut pending = self.pending.borrow_mut();
             pending.cells.extend(batch.cells);
             pending.requests.extend(batch.requests);
+            pending.users.extend(batch.users);
         }
     }
 

@@ -9,10 +9,12 @@ use trimtab_model::{Arm, LatencyHistogram, Weight};
 
 use super::operation;
 use super::routes::RouteState;
-use crate::Cell;
+use crate::{Cell, UserRequest, UserRequests};
 
 /// Operations told apart per route; later ones are counted as `other`.
 const OPERATIONS_MAX: usize = 100;
+/// Requests of known users kept per route, lane and report; later ones are only counted.
+const USER_REQUESTS_MAX: usize = 2_000;
 
 /// Which of a route's pools a request went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +53,18 @@ pub(super) struct Outcome {
     pub(super) latency: Duration,
 }
 
+impl Outcome {
+    /// The service failed.
+    pub(super) fn is_error(&self) -> bool {
+        self.failed || self.status >= 500
+    }
+
+    /// The client did, or left.
+    pub(super) fn is_client_error(&self) -> bool {
+        !self.failed && (400..500).contains(&self.status)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     requests: u64,
@@ -76,6 +90,7 @@ struct Operations {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     operations: RefCell<Operations>,
+    users: RefCell<(Vec<UserRequest>, u64)>,
 }
 
 impl Tally {
@@ -118,13 +133,40 @@ impl Tally {
             return;
         };
         counts.requests += 1;
-        counts.errors += u64::from(outcome.failed || outcome.status >= 500);
-        counts.client_errors += u64::from(!outcome.failed && (400..500).contains(&outcome.status));
+        counts.errors += u64::from(outcome.is_error());
+        counts.client_errors += u64::from(outcome.is_client_error());
         counts.retries += u64::from(outcome.retries);
         counts
             .latency
             .record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
         operations.fresh = true;
+    }
+
+    /// Keeps what became of a known user's request.
+    pub(super) fn record_user(&self, user: u64, outcome: &Outcome, ended_nanos: u64) {
+        let (requests, uncounted) = &mut *self.users.borrow_mut();
+        if requests.len() >= USER_REQUESTS_MAX {
+            *uncounted += 1;
+            return;
+        }
+        requests.push(UserRequest {
+            user,
+            ended_nanos,
+            micros: u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX),
+            failed: outcome.is_error(),
+            client_error: outcome.is_client_error(),
+        });
+    }
+
+    /// Takes the requests of known users.
+    pub(super) fn take_users(&self, route: &RouteState) -> Option<UserRequests> {
+        let (requests, uncounted) = std::mem::take(&mut *self.users.borrow_mut());
+        (!requests.is_empty()).then(|| UserRequests {
+            service: route.route.service.clone(),
+            environment: route.route.environment.clone(),
+            requests,
+            uncounted,
+        })
     }
 
     /// Takes the counts, as cells of `route`.

@@ -239,3 +239,45 @@ async fn testers_choose_their_release_and_are_not_counted() {
     assert_eq!(cells.iter().map(|cell| cell.requests).sum::<u64>(), 4);
     assert_eq!(proxy.client.status().await.unwrap().counters.previewed, 2);
 }
+
+/// Whose requests they were is told by a hash, with what became of each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_users_known_by_a_header_are_told_one_by_one() {
+    let blue = Instance::start("blocks-r1").await;
+    let proxy = Proxy::start(|_| {}).await;
+    let mut known = route(pool("blocks-r1", &[&blue]), None);
+    known.policy.users_by = Some("x-user".to_owned());
+    proxy.apply(known).await;
+    for user in ["anna", "ben", "anna"] {
+        get(&proxy, &format!("x-user: {user}\r\n")).await;
+    }
+    get(&proxy, "").await;
+    let failing = b"GET /status/503 HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-user: carl\r\n\r\n";
+    assert_eq!(proxy.send(failing).await.status(), 503);
+
+    let mut frames = proxy.client.frames(0);
+    let (mut seen, mut counted) = (Vec::new(), 0);
+    while counted < 5 {
+        let frame = tokio::time::timeout(Duration::from_secs(10), frames.next())
+            .await
+            .expect("the frames hold every request");
+        counted += frame.cells.iter().map(|cell| cell.requests).sum::<u64>();
+        let text = serde_json::to_string(&frame).unwrap();
+        assert!(!text.contains("anna"), "{text}");
+        for users in frame.users {
+            assert_eq!((users.service.as_str(), users.uncounted), ("blocks", 0));
+            seen.extend(users.requests);
+        }
+    }
+    let mut told: Vec<(u64, bool, bool)> = seen
+        .iter()
+        .map(|request| (request.user, request.failed, request.client_error))
+        .collect();
+    let mut expected = [("anna", false), ("ben", false), ("anna", false), ("carl", true)]
+        .map(|(user, failed)| (trimtab_flags::user_hash(user), failed, false));
+    // Lanes report one after the other.
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected, "who gave no name is in no list");
+    assert!(seen.iter().all(|request| request.ended_nanos > 0), "{seen:?}");
+}
