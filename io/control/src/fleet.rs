@@ -311,7 +311,7 @@ impl Fleet {
             };
             for instance in instances {
                 if instance.state == InstanceState::Lost
-                    && let Err(error) = self.runtime.restart(&instance.id, instance.generation).await
+                    && let Err(error) = self.runtime.recover(&instance.id).await
                 {
                     tracing::warn!(instance = %instance.id, %error, "failed to start a lost instance again");
                 }

@@ -81,6 +81,10 @@ impl Runtime for Runtimes {
         self.of(id).restart(id, generation).await
     }
 
+    async fn recover(&self, id: &InstanceId) -> Result<(), RuntimeError> {
+        self.of(id).recover(id).await
+    }
+
     async fn list(&self) -> Result<Vec<Instance>, RuntimeError> {
         let mut instances = self.processes.list().await?;
         if let Some(containers) = &self.containers {

@@ -247,6 +247,17 @@ impl Runtime for DockerRuntime {
         self.inside.instance(&kept).await
     }
 
+    async fn recover(&self, id: &InstanceId) -> Result<(), RuntimeError> {
+        let _guard = self.lock(id).await;
+        let kept = self.known(id)?;
+        if self.inside.instance(&kept).await?.state != InstanceState::Lost {
+            return Ok(());
+        }
+        let kept = self.inside.restart(kept, None).await?;
+        self.ask_for_liveness(&kept);
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<Instance>, RuntimeError> {
         let mut instances = Vec::new();
         for id in self.inside.shelf.ids()? {

@@ -310,6 +310,19 @@ impl Runtime for ProcessRuntime {
         }
     }
 
+    async fn recover(&self, id: &InstanceId) -> Result<(), RuntimeError> {
+        let _guard = self.lock(id).await;
+        let (folder, instance) = self.known(id)?;
+        if instance.state != InstanceState::Lost || folder.is_kept() {
+            return Ok(());
+        }
+        let Some(file) = folder.spec()? else {
+            return Err(RuntimeError::NoInstance(id.clone()));
+        };
+        folder.kill_leftovers();
+        self.launch(&folder, file.spec).await.map(drop)
+    }
+
     async fn list(&self) -> Result<Vec<Instance>, RuntimeError> {
         let mut instances = Vec::new();
         for folder in self.folders()? {

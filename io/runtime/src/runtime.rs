@@ -36,6 +36,12 @@ pub trait Runtime: Send + Sync {
     /// When there is no such instance, or `generation` is older than one seen.
     async fn restart(&self, id: &InstanceId, generation: Generation) -> Result<Instance, RuntimeError>;
 
+    /// Starts an instance that was lost, as it was last asked for; one that is not lost is left alone.
+    ///
+    /// # Errors
+    /// When there is no such instance, or the machine refuses.
+    async fn recover(&self, id: &InstanceId) -> Result<(), RuntimeError>;
+
     /// All instances, also stopped and lost ones, by id.
     ///
     /// # Errors

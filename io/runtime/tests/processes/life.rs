@@ -238,8 +238,13 @@ async fn a_lost_shim_takes_its_child_along_and_shows_as_lost() {
     assert!(is_alive(away));
     let reopened = House::open(&house.dir);
     assert!(!is_alive(away));
+    reopened.recover(&house.id).await.unwrap();
+    let recovered = reopened.get(&house.id).await.unwrap();
+    assert!(is_alive(recovered.pid.unwrap()));
+    // Whoever saw it lost a moment ago, and comes second, must not end the one that runs by now.
+    reopened.recover(&house.id).await.unwrap();
     let after = reopened.ensure(spec).await.unwrap();
-    assert!(is_alive(after.pid.unwrap()));
+    assert_eq!(after.pid, recovered.pid);
 }
 
 #[tokio::test]
