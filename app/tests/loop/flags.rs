@@ -138,7 +138,8 @@ async fn a_flag_that_fails_requests_is_disabled_and_its_release_serves_on() {
         ended.summary.state_text
     );
     let reason = &ended.summary.state_text;
-    assert!(reason.contains("flag"), "{reason}");
+    assert!(reason.contains("of the users with the flag on"), "{reason}");
+    assert!(reason.contains("meet failures"), "{reason}");
     assert_eq!(shares(&server).await, [0, 10, 0], "{reason}");
     let rollout = server.rollouts().await.swap_remove(0);
     assert_eq!(rollout.state, RolloutState::RolledBack, "{rollout:?}");

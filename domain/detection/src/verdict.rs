@@ -24,7 +24,7 @@ mod report;
 mod strata;
 
 pub use batch::{Assigned, Batch, Outcomes, Past};
-pub use config::{Config, Lift, Metric, Mixture, Share};
+pub use config::{Config, Lift, Metric, Mixture, Share, Unit};
 pub use custom::{Absence, Counters, CustomConfig, CustomEvidence, CustomKind, Reading, Tolerance};
 pub use forecast::{Before, Forecast, StepForecast, expected_units, expected_with_past, returning_weight};
 pub use judge::Judge;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trimtab_detection::verdict::{Config, Decision, Verdict as Evidence};
+use trimtab_detection::verdict::{Config, Decision, Unit, Verdict as Evidence};
 use trimtab_flags::Ramp;
 use trimtab_model::{Actor, EnvironmentName, ServiceName, Timestamp, Weight};
 use trimtab_project::{FlagRollout, Project};
@@ -148,6 +148,7 @@ impl Work {
     fn judge_by(&self, project: &Project, place: &FlagPlace, key: &str) {
         let config = Config {
             requests_enough: None,
+            unit: Unit::FlagUser,
             ..blueprint::verdict_config(project)
         };
         let by_header = entrance::users_by(project).is_some();

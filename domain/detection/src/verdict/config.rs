@@ -162,6 +162,43 @@ pub struct Config {
     pub ratio_alpha: f64,
     /// The shares over metrics and lifts.
     pub mixture: Mixture,
+    /// What is counted, for words.
+    #[serde(default)]
+    pub unit: Unit,
+}
+
+/// The unit of evidence, which is that of assignment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Requests to the candidate, or first requests of its users, against the baseline's.
+    #[default]
+    Request,
+    /// Users with a flag on, against users with it off.
+    FlagUser,
+}
+
+impl Unit {
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Unit::Request => "requests",
+            Unit::FlagUser => "users",
+        }
+    }
+
+    pub(super) fn of_candidate(self) -> &'static str {
+        match self {
+            Unit::Request => "the candidate's requests",
+            Unit::FlagUser => "the users with the flag on",
+        }
+    }
+
+    pub(super) fn of_baseline(self) -> &'static str {
+        match self {
+            Unit::Request => "the baseline's",
+            Unit::FlagUser => "those with it off",
+        }
+    }
 }
 
 impl Default for Config {
@@ -178,6 +215,7 @@ impl Default for Config {
             fine_odds: 200.0,
             ratio_alpha: 0.001,
             mixture: Mixture::default(),
+            unit: Unit::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use trimtab_model::Timestamp;
 
 use super::past::AgainstPast;
-use super::{Decision, Judge, Metric, MetricEvidence, PastEvidence, SharedCause};
+use super::{Decision, Judge, Metric, MetricEvidence, PastEvidence, SharedCause, Unit};
 use crate::words::{count, millis, odds, percent};
 
 /// Why a regression is called now, since when, and by which metric.
@@ -24,7 +24,7 @@ pub(super) fn regressed(judge: &Judge) -> (String, Timestamp, Option<Metric>) {
         Some((evidence, onset)) => {
             let reason = format!(
                 "{}; evidence {}, {} was asked",
-                between_arms(&evidence),
+                between_arms(&evidence, judge.config().unit),
                 odds(judge.log_e()),
                 odds(judge.log_needed())
             );
@@ -44,7 +44,10 @@ pub(super) fn called(judge: &Judge, metric: Metric, past: bool, evidence: &str) 
         );
     }
     match judge.evidence_of(metric) {
-        Some((seen, onset)) => (format!("{}; {evidence}", between_arms(&seen)), onset),
+        Some((seen, onset)) => (
+            format!("{}; {evidence}", between_arms(&seen, judge.config().unit)),
+            onset,
+        ),
         None => (evidence.to_owned(), Timestamp(0)),
     }
 }
@@ -52,10 +55,11 @@ pub(super) fn called(judge: &Judge, metric: Metric, past: bool, evidence: &str) 
 /// Why nothing is called.
 pub(super) fn uncalled(judge: &Judge, decision: Decision) -> String {
     let (baseline, candidate) = judge.units();
+    let unit = judge.config().unit.plural();
     match decision {
         Decision::RoutingBroken => routing_broken(judge),
         Decision::Healthy if judge.is_healthy() => format!(
-            "not worse by {} of requests failing, nor by {} over the baseline's p95, tested on {} candidate and {} baseline requests (chance of error {})",
+            "not worse by {} of {unit} failing, nor by {} over the baseline's p95, tested on {} candidate and {} baseline {unit} (chance of error {})",
             points(judge.config().delta_errors),
             points(judge.config().delta_latency),
             count(candidate),
@@ -63,7 +67,7 @@ pub(super) fn uncalled(judge: &Judge, decision: Decision) -> String {
             percent(judge.config().beta)
         ),
         Decision::Healthy => format!(
-            "nothing speaks against the candidate in {} requests, which is enough as configured; the tested claim is still open",
+            "nothing speaks against the candidate in {} {unit}, which is enough as configured; the tested claim is still open",
             count(candidate)
         ),
         Decision::Inconclusive | Decision::Regressed => inconclusive(judge, baseline, candidate),
@@ -87,8 +91,9 @@ fn inconclusive(judge: &Judge, baseline: u64, candidate: u64) -> String {
     {
         return against_past(&evidence);
     }
+    let unit = judge.config().unit.plural();
     let more = match judge.units_expected() {
-        Some(units) => format!("about {} more requests are expected to tell", count(units)),
+        Some(units) => format!("about {} more {unit} are expected to tell", count(units)),
         None => "no verdict is in sight at this weight".to_owned(),
     };
     match judge
@@ -97,30 +102,32 @@ fn inconclusive(judge: &Judge, baseline: u64, candidate: u64) -> String {
     {
         Some((evidence, _)) => format!(
             "{}; evidence {} of {}; {more}",
-            between_arms(&evidence),
+            between_arms(&evidence, judge.config().unit),
             odds(judge.log_e()),
             odds(judge.log_needed())
         ),
         None => format!(
-            "nothing speaks against the candidate in {} of its requests ({} on the baseline); {more}",
+            "nothing speaks against the candidate in {} of its {unit} ({} on the baseline); {more}",
             count(candidate),
             count(baseline)
         ),
     }
 }
 
-fn between_arms(e: &MetricEvidence) -> String {
+fn between_arms(e: &MetricEvidence, unit: Unit) -> String {
     let (c, b) = (&e.candidate, &e.baseline);
     let arms = format!(
-        "{} of the candidate's requests ({} of {}) and {} of the baseline's ({} of {})",
+        "{} of {} ({} of {}) and {} of {} ({} of {})",
         percent(c.rate),
+        unit.of_candidate(),
         count(c.bad),
         count(c.units),
         percent(b.rate),
+        unit.of_baseline(),
         count(b.bad),
         count(b.units)
     );
-    format!("{arms} {}", verb(e.metric, e.threshold_ms))
+    format!("{arms} {}", verb(e.metric, e.threshold_ms, unit))
 }
 
 fn against_past(e: &PastEvidence) -> String {
@@ -147,12 +154,12 @@ fn against_past(e: &PastEvidence) -> String {
         percent(e.candidate_rate),
         count(e.candidate.bad),
         count(e.candidate.units),
-        verb(e.metric, e.threshold_ms),
+        verb(e.metric, e.threshold_ms, Unit::Request),
         percent(e.widened_rate)
     )
 }
 
-fn verb(metric: Metric, threshold_ms: Option<f64>) -> String {
+fn verb(metric: Metric, threshold_ms: Option<f64>, unit: Unit) -> String {
     let over = |name: &str| {
         let threshold = threshold_ms
             .map(|ms| format!(" ({})", millis(ms)))
@@ -160,7 +167,10 @@ fn verb(metric: Metric, threshold_ms: Option<f64>) -> String {
         format!("take longer than the baseline's {name}{threshold}")
     };
     match metric {
-        Metric::Errors => "fail".to_owned(),
+        Metric::Errors => match unit {
+            Unit::Request => "fail".to_owned(),
+            Unit::FlagUser => "meet failures".to_owned(),
+        },
         Metric::ClientErrors => "are refused with 4xx".to_owned(),
         Metric::LatencyP50 => over("median"),
         Metric::LatencyP95 => over("p95"),
@@ -172,9 +182,10 @@ fn routing_broken(judge: &Judge) -> String {
     let ratio = judge.ratio();
     let seen = ratio.seen;
     let mut text = format!(
-        "routing is not as configured: the candidate got {} of {} requests where {} were expected (evidence {}), so the counts prove nothing",
+        "routing is not as configured: the candidate got {} of {} {} where {} were expected (evidence {}), so the counts prove nothing",
         count(seen.bad),
         count(seen.units),
+        judge.config().unit.plural(),
         count(ratio.expected.round() as u64),
         odds(ratio.log_e())
     );
