@@ -17,7 +17,8 @@ const LOOKED_THROUGH_MAX: usize = 10_000;
 /// The event after which a weight is in force.
 const SHIFTED: &str = "rollout.shifted";
 /// Events that the common timeline leaves out: each machine's own page has them.
-const QUIET: [&str; 6] = [
+const QUIET: [&str; 7] = [
+    ".settled",
     ".notified",
     ".timer_fired",
     "incident.causes_reported",

@@ -1,7 +1,7 @@
 //! Runs all machines of one kind: receive an event, step, journal it, carry out what is owed.
 //!
-//! The journal is written before anything is done about an event. After a restart each machine is
-//! folded from its stream again and whatever is pending is carried out, so no crash loses an effect.
+//! The journal is written before anything is done about an event. After a restart each machine that has not
+//! ended is folded from its stream again and whatever is pending is carried out, so no crash loses an effect.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,7 +13,9 @@ use trimtab_journal::{Expected, Journal, JournalError, NewEvent, StoredEvent};
 use trimtab_model::{Actor, Timestamp};
 
 use crate::clock;
+use crate::event_kind::event_name;
 use crate::machine::{Hands, Machine};
+use crate::told_ends;
 
 /// Events that may wait for one machine before senders wait too.
 const MAILBOX_EVENTS_MAX: usize = 256;
@@ -107,16 +109,28 @@ impl<M: Machine> Host<M> {
     /// Folds every machine of this kind from the journal. Nothing runs until [`Host::resume`].
     pub async fn open(journal: Journal) -> Result<Arc<Self>, HostError> {
         let prefix = format!("{}/", M::STREAM);
+        let mut told = told_ends::read::<M>(&journal).await?;
+        let mut untold: Vec<Snapshot<M>> = Vec::new();
         let mut entries = BTreeMap::new();
         let mut made = 0;
         for trimtab_journal::Stream { name: stream, .. } in journal.streams(&prefix).await? {
             let events = journal.read_stream(&stream, 0).await?;
-            let Some(snapshot) = fold::<M>(&stream, &events)? else {
+            let id = id_of(&stream);
+            let end = told.remove(id);
+            let is_told = end.is_some();
+            let Some(snapshot) = fold::<M>(&stream, &events, end)? else {
                 continue;
             };
+            if !is_told && M::ended(&snapshot.state) {
+                untold.push(snapshot.clone());
+            }
             made = made.max(number_of(&snapshot.id));
             entries.insert(snapshot.id.clone(), entry(snapshot));
         }
+        let ends = untold
+            .iter()
+            .map(|one| (one.id.as_str(), &one.state, one.changed_at));
+        told_ends::write::<M>(&journal, ends).await?;
         Ok(Arc::new(Self {
             journal,
             hands: OnceLock::new(),
@@ -310,9 +324,11 @@ impl<M: Machine> Task<M> {
             actor: M::actor(&event).map_or_else(Actor::trimtab, Actor),
             body,
         };
-        self.journal
-            .append(Expected::Exactly(before.sequence), vec![happened])
-            .await?;
+        let mut groups = vec![(Expected::Exactly(before.sequence), vec![happened])];
+        if M::ended(&state) && !M::ended(&before.state) {
+            groups.push((Expected::Any, vec![told_ends::told::<M>(&before.id, &state, now)]));
+        }
+        self.journal.append_many(groups).await?;
         let after = Snapshot {
             state,
             sequence: before.sequence + 1,
@@ -366,8 +382,17 @@ fn entry<M: Machine>(snapshot: Snapshot<M>) -> Entry<M> {
     }
 }
 
-/// Folds a stream: its first event is the plan, the rest are events.
-fn fold<M: Machine>(stream: &str, events: &[StoredEvent]) -> Result<Option<Snapshot<M>>, HostError> {
+fn id_of(stream: &str) -> &str {
+    stream.split_once('/').map_or(stream, |(_, id)| id)
+}
+
+/// Folds a stream: its first event is the plan, the rest are events. A machine whose `end` was told stands
+/// there, whatever its events come to by today's rules.
+fn fold<M: Machine>(
+    stream: &str,
+    events: &[StoredEvent],
+    end: Option<M::State>,
+) -> Result<Option<Snapshot<M>>, HostError> {
     let Some((planned, rest)) = events.split_first() else {
         return Ok(None);
     };
@@ -378,17 +403,21 @@ fn fold<M: Machine>(stream: &str, events: &[StoredEvent]) -> Result<Option<Snaps
     };
     let plan: M::Plan =
         serde_json::from_value(planned.body.clone()).map_err(|error| unreadable(planned, error))?;
-    let mut state = M::start(&plan);
-    let mut changed_at = planned.at;
-    for event in rest {
-        let happened: M::Event =
-            serde_json::from_value(event.body.clone()).map_err(|error| unreadable(event, error))?;
-        state = M::step(&plan, state, happened);
-        changed_at = event.at;
-    }
-    let id = stream.split_once('/').map_or(stream, |(_, id)| id).to_owned();
+    let state = match end {
+        Some(end) => end,
+        None => {
+            let mut state = M::start(&plan);
+            for event in rest {
+                let happened: M::Event =
+                    serde_json::from_value(event.body.clone()).map_err(|error| unreadable(event, error))?;
+                state = M::step(&plan, state, happened);
+            }
+            state
+        }
+    };
+    let changed_at = events.last().map_or(planned.at, |event| event.at);
     Ok(Some(Snapshot {
-        id,
+        id: id_of(stream).to_owned(),
         plan: Arc::new(plan),
         state,
         sequence: events.last().map_or(0, |event| event.sequence),
@@ -410,59 +439,5 @@ fn encode<T: serde::Serialize>(value: &T) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
 }
 
-/// `traffic_shifted` for an event encoded as `{"TrafficShifted": …}`, `"TrafficShifted"` or with a
-/// `kind` or `type` field of that value.
-fn event_name(body: &serde_json::Value) -> String {
-    let tag = match body {
-        serde_json::Value::String(tag) => Some(tag.as_str()),
-        serde_json::Value::Object(fields) => ["kind", "type", "event"]
-            .iter()
-            .find_map(|name| fields.get(*name))
-            .and_then(tag_of)
-            .or_else(|| fields.keys().next().map(String::as_str)),
-        _ => None,
-    };
-    snake_case(tag.unwrap_or("happened"))
-}
-
-fn tag_of(value: &serde_json::Value) -> Option<&str> {
-    match value {
-        serde_json::Value::String(tag) => Some(tag),
-        serde_json::Value::Object(fields) => fields.keys().next().map(String::as_str),
-        _ => None,
-    }
-}
-
-fn snake_case(text: &str) -> String {
-    let mut snake = String::with_capacity(text.len() + 4);
-    for (place, c) in text.chars().enumerate() {
-        if c.is_ascii_uppercase() && place > 0 {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_come_from_the_events_tag() {
-        for (body, kind) in [
-            (
-                serde_json::json!({"TrafficShifted": {"at": 1}}),
-                "traffic_shifted",
-            ),
-            (serde_json::json!("Started"), "started"),
-            (
-                serde_json::json!({"at": 3, "kind": {"JobFinished": {}}}),
-                "job_finished",
-            ),
-            (serde_json::json!({"at": 3, "kind": "paused"}), "paused"),
-        ] {
-            assert_eq!(event_name(&body), kind);
-        }
-    }
-}
+mod tests;

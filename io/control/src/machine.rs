@@ -19,7 +19,7 @@ pub trait Machine: Send + Sync + 'static {
     /// What was decided when the machine was made; never changes.
     type Plan: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
     /// Where it stands.
-    type State: Clone + PartialEq + Send + Sync + 'static;
+    type State: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync + 'static;
     /// What happened.
     type Event: Serialize + DeserializeOwned + Clone + Debug + Send + 'static;
     /// What is owed.

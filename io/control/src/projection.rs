@@ -13,6 +13,7 @@ use trimtab_store::{EventQuery, Order, ROWS_MAX, SignalStore, StoreError, TimeRa
 use trimtab_telemetry::{Attributes, Batch, Event};
 
 use crate::clock;
+use crate::told_ends;
 
 /// The source of projected events.
 pub const SOURCE: &str = "journal";
@@ -24,8 +25,8 @@ const SUBJECTS_MAX: usize = 1_000;
 const BODY_BYTES_MAX: usize = 4_096;
 /// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Streams that say who may sign in, which is nobody's business in a chart.
-const PRIVATE: [&str; 2] = ["token", "session"];
+/// Streams that say who may sign in, which is nobody's business in a chart, and what other streams say too.
+const PRIVATE: [&str; 3] = ["token", "session", told_ends::STREAM];
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
