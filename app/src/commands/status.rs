@@ -69,7 +69,10 @@ fn services(out: &Printer, status: &api::Status) {
                 place.name.clone(),
                 place.release.clone().unwrap_or_else(|| "nothing yet".to_owned()),
                 place.since.map(|since| ago(now, since)).unwrap_or_default(),
-                running.count().to_string(),
+                match &place.scale {
+                    Some(scale) => format!("{} of {} wanted", running.count(), scale.instances),
+                    None => running.count().to_string(),
+                },
                 place.url.clone().unwrap_or_default(),
             ]
         })

@@ -97,6 +97,11 @@ pub(super) const FORMS: &[Route] = &[
         Role::Operator,
         "Holds, closes or opens a service.",
     ),
+    form(
+        "/do/scale/{id}",
+        Role::Operator,
+        "Runs so many instances of a service.",
+    ),
     form("/do/abort-group/{id}", Role::Operator, "Takes a group back."),
     form("/do/roll-back/{id}", Role::Operator, "Rolls a rollout back."),
     form("/do/return-to/{id}", Role::Operator, "Goes back to a release."),

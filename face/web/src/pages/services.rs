@@ -56,14 +56,13 @@ fn one_environment(page: &Page, service: &str, environment: &Environment) -> Mar
                 @if let Some(rollout) = &environment.rollout { " · " a href={ "/rollouts/" (rollout) } { (rollout) } }
             }
             (entrance(page, service, environment))
-            (scale(page, service, environment))
             @if let Some(url) = &environment.url { p.small { (outside_link(url, url)) } }
             @if !environment.instances.is_empty() { (instances(&environment.instances, language)) }
         }
     }
 }
 
-/// Whether users get through, and the buttons that change it.
+/// Whether users get through, how many instances a person wants, and the buttons that change it.
 fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
     let to = |mode: &str, more: Markup| {
         html! {
@@ -82,8 +81,14 @@ fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
                 @if !state.reason.is_empty() { " · " (state.reason) }
             }
         }
+        @if let Some(scale) = &environment.scale {
+            p { (page.language().fill(say::SCALED_TO, &[&scale.instances.to_string()])) " · " (scale.by) " · " (times::date(scale.since))
+                @if !scale.reason.is_empty() { " · " (scale.reason) }
+            }
+        }
         @if environment.release.is_some() {
             div.acts {
+                @if environment.rollout.is_none() { (act_with(page, "scale", service, say::SCALE, Weight::Plain, instances_wanted(page, environment))) }
                 @if environment.entrance.is_some() { (act_with(page, "entrance", service, say::OPEN_ENTRANCE, Weight::Primary, to("open", html! {}))) }
                 (act_with(page, "entrance", service, say::HOLD_ENTRANCE, Weight::Plain, to("held", seconds(30, 120))))
                 (act_with(page, "entrance", service, say::CLOSE_ENTRANCE, Weight::Grave, to("closed", seconds(60, 86_400))))
@@ -92,28 +97,18 @@ fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
     }
 }
 
-/// How many instances a person wants, and the button that changes it.
-fn scale(page: &Page, service: &str, environment: &Environment) -> Markup {
+/// The fields of a form that scales.
+fn instances_wanted(page: &Page, environment: &Environment) -> Markup {
     let serving = environment.instances.iter();
     let serving = serving.filter(|instance| environment.release.as_ref() == Some(&instance.release));
     let wanted = match &environment.scale {
         Some(scale) => scale.instances as usize,
         None => serving.count().max(1),
     };
-    let number = html! {
-        input type="hidden" name="environment" value=(environment.name);
-        label { (page.say(say::INSTANCES)) input type="number" name="instances" value=(wanted) min="1" max="100" placeholder=(page.say(say::AS_WRITTEN)); }
-        p.muted.small { (page.say(say::SCALE_HINT)) }
-    };
     html! {
-        @if let Some(scale) = &environment.scale {
-            p { (page.language().fill(say::SCALED_TO, &[&scale.instances.to_string()])) " · " (scale.by) " · " (times::date(scale.since))
-                @if !scale.reason.is_empty() { " · " (scale.reason) }
-            }
-        }
-        @if environment.release.is_some() && environment.rollout.is_none() {
-            div.acts { (act_with(page, "scale", service, say::SCALE, Weight::Plain, number)) }
-        }
+        input type="hidden" name="environment" value=(environment.name);
+        label { (page.say(say::INSTANCES)) input type="number" name="instances" value=(wanted) min="1" max="100"; }
+        p.muted.small { (page.say(say::SCALE_HINT)) }
     }
 }
 

@@ -143,6 +143,9 @@ async fn buttons_show_by_role() {
             .contains("/do/abort/"),
         "it is over"
     );
+    let services = see("operator", "/services").await;
+    assert!(services.contains("/do/scale/blocks") && services.contains("/do/entrance/blocks"));
+    assert!(!see("developer", "/services").await.contains("/do/scale/"));
     assert!(!see("operator", "/settings").await.contains("/do/revoke-token/"));
     assert!(
         see("admin", "/settings")

@@ -84,7 +84,6 @@ messages! { PAGES:
     FOR_SECONDS = "Seconds", "Секунды";
     SCALE = "Scale", "Масштабировать";
     SCALED_TO = "Instances wanted: {}", "Экземпляров требуется: {}";
-    AS_WRITTEN = "as the project file says", "как в файле проекта";
     SCALE_HINT = "Also for later releases; empty: as the project file says", "Также для следующих релизов; пусто: как в файле проекта";
     RETURN_TO = "Go back to this release", "Вернуться к этому релизу";
     LIFT_QUARANTINE = "Lift the quarantine", "Снять карантин";
