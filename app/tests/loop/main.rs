@@ -9,6 +9,7 @@ mod bad_input;
 mod blue_green;
 mod browser;
 mod canary;
+mod containers;
 mod crash;
 #[path = "../../../face/web/tests/pages/driver.rs"]
 mod driver;

@@ -22,6 +22,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server whose repository is `repository` (a path, or the place's own).
     pub(crate) async fn start(place: Place, repository: &std::path::Path) -> Server {
+        Server::start_with(place, repository, "").await
+    }
+
+    /// The same with further lines of the server's file.
+    pub(crate) async fn start_with(place: Place, repository: &std::path::Path, more: &str) -> Server {
         let inbox = Inbox::start().await;
         let listen = Place::free_port();
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -36,7 +41,7 @@ impl Server {
              notify:\n  slack: {{webhook: {{file: {slack:?}}}}}\n  \
              email: {{smtp: \"{smtp}\", from: trimtab@example.org, to: [team@example.org], starttls: false}}\n  \
              sms: {{base_url: \"{base}\", account: AC1, token: {{file: {secret:?}}}, from: '+15550100', \
-             to: ['+15550101']}}\n  webhook: {{url: \"{base}/webhook\", secret: {{file: {secret:?}}}}}\n",
+             to: ['+15550101']}}\n  webhook: {{url: \"{base}/webhook\", secret: {{file: {secret:?}}}}}\n{more}",
             grpc = Place::free_port(),
             otlp = Place::free_port(),
             traffic = place.traffic(),

@@ -1,12 +1,14 @@
 //! Containers of a real engine (Debian's docker.io), from a real registry (docker-registry).
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod engine;
 mod house;
 
 use std::time::Duration;
 
+use engine::Engine;
 use futures_util::StreamExt;
-use house::{House, PATIENCE, check, get, until};
+use house::{PATIENCE, check, get, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trimtab_model::Generation;
 use trimtab_runtime::{Ask, InstanceState, Kind, Limits, Liveness, Runtime, wait_healthy};
@@ -14,14 +16,14 @@ use trimtab_runtime::{Ask, InstanceState, Kind, Limits, Liveness, Runtime, wait_
 /// One engine for the whole of a container's life: starting one takes longer than all the rest.
 #[tokio::test]
 async fn containers_run_by_digest_and_outlive_the_control_process() {
-    let Some(house) = House::new().await else { return };
+    let Some(house) = Engine::new() else { return };
     runs_and_is_taken_over(&house).await;
     telemetry_and_networks(&house).await;
     limits_and_ends(&house).await;
     liveness_and_jobs(&house).await;
 }
 
-async fn runs_and_is_taken_over(house: &House) {
+async fn runs_and_is_taken_over(house: &Engine) {
     let runtime = house.runtime(None).await;
     let mut spec = house.spec("blocks-r2-production-1");
     let id = spec.id.clone();
@@ -118,7 +120,7 @@ async fn runs_and_is_taken_over(house: &House) {
     assert_eq!(house.curl(&["http://x/containers/json?all=1"]).trim(), "[]");
 }
 
-async fn telemetry_and_networks(house: &House) {
+async fn telemetry_and_networks(house: &Engine) {
     // Stands for Trimtab's own listener, on loopback alone.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,7 +156,7 @@ async fn telemetry_and_networks(house: &House) {
     }
 }
 
-async fn limits_and_ends(house: &House) {
+async fn limits_and_ends(house: &Engine) {
     let runtime = house.runtime(None).await;
     let mut spec = house.spec("blocks-r2-production-4");
     spec.limits = Limits {
@@ -197,7 +199,7 @@ async fn limits_and_ends(house: &House) {
     runtime.remove(&spec.id).await.unwrap();
 }
 
-async fn liveness_and_jobs(house: &House) {
+async fn liveness_and_jobs(house: &Engine) {
     let runtime = house.runtime(None).await;
     let mut spec = house.spec("blocks-r2-production-5");
     spec.liveness = Some(Liveness {
@@ -242,7 +244,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn name(house: &House, id: &trimtab_model::InstanceId) -> String {
+fn name(house: &Engine, id: &trimtab_model::InstanceId) -> String {
     let owner = std::fs::read_to_string(house.dir.path().join("containers").join("owner")).unwrap();
     format!("trimtab-{owner}-{id}")
 }

@@ -32,7 +32,13 @@ fn main() {
             "/telemetry" => telemetry(&variable("OTEL_EXPORTER_OTLP_ENDPOINT")).unwrap_or_else(|error| error.to_string()),
             _ => "ok".to_owned(),
         };
-        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let fails = !variable("FAIL").is_empty() && request.starts_with("GET /work");
+        let status = if fails { "500 Internal Server Error" } else { "200 OK" };
+        let (release, length) = (variable("TRIMTAB_RELEASE"), body.len());
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status}\r\nX-Release: {release}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
     }
 }
 
