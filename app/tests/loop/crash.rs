@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use trimtab_api::{Run, RunState, StageState};
 
-use crate::house::{Load, Place, Project, Server, WEBHOOK, kill};
+use crate::house::{Load, Place, Project, SERVICE, Server, WEBHOOK, kill};
 
 /// Rounds of a test: 1, or as `cargo xtask soak` says (a round here is many kills).
 fn rounds() -> u64 {
@@ -200,6 +200,46 @@ async fn assert_only_the_bad_release_failed(load: Load, release: &str) {
         .filter(|failure| **failure != format!("500 by {release:?}"))
         .collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// How many instances a person wants in production.
+async fn wanted(server: &Server) -> Option<u32> {
+    let services: Vec<trimtab_api::Service> = server.get("/api/v1/services").await;
+    let mut places = services[0].environments.iter();
+    let production = places.find(|place| place.name == "production")?;
+    production.scale.as_ref().map(|scale| scale.instances)
+}
+
+/// The number that a person wanted is reached, though `serve` was killed on the way there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scale_goes_on_after_kill_nine_of_serve() {
+    let slow = Project::without_staging().untested().with("slow-start=800");
+    let mut server = server(&slow).await;
+    let load = server.load(60);
+    for count in [3, 1] {
+        let request = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = request
+            .post(server.address(&format!("/api/v1/services/{SERVICE}/scale")))
+            .bearer_auth(server.admin())
+            .json(&serde_json::json!({"instances": count, "comment": "a sale"}));
+        let asking = tokio::spawn(request.send());
+        let began = std::time::Instant::now();
+        while wanted(&server).await != Some(count) {
+            assert!(began.elapsed() < crate::house::PATIENCE, "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.kill();
+        server.up().await;
+        // Whoever asked may have heard nothing.
+        asking.abort();
+        assert_eq!(wanted(&server).await, Some(count));
+        crate::house::until("as many as are wanted", || {
+            (instances(&server).len() == count as usize).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
