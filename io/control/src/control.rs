@@ -353,6 +353,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
     let mark = world.dir.join("marks").join("projected");
     let projector = Projector::new(world.journal.clone(), world.store.clone(), mark);
     vec![
+        tokio::spawn(frames::hold(world.clone())).abort_handle(),
         tokio::spawn(frames::pump(world.clone())).abort_handle(),
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),

@@ -285,21 +285,29 @@ pub(crate) async fn host(world: Arc<World>) {
     }
 }
 
-/// How the proxy is; one whose holder has died is given another.
 async fn proxy_status(world: &World) -> Option<ProxyStatus> {
+    let status = world.traffic.proxy().status().await;
+    status
+        .inspect_err(|error| tracing::warn!(%error, "failed to ask how the proxy is"))
+        .ok()
+}
+
+/// Gives the proxy another holder as soon as its own has died: until then nobody would start another worker.
+pub(crate) async fn hold(world: Arc<World>) {
     let proxy = world.traffic.proxy();
-    match proxy.status().await {
-        Ok(status) => Some(status),
-        Err(error @ ClientError::Unreachable { .. }) => {
-            tracing::warn!(%error, "the proxy does not answer; it is started again if it is gone");
-            if let Err(error) = proxy.revive().await {
-                tracing::error!(%error, "failed to start the proxy again");
+    loop {
+        match proxy.holder_gone().await {
+            Ok(()) | Err(ClientError::Unreachable { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "failed to watch the proxy's holder");
+                tokio::time::sleep(SAVE_PAUSE).await;
+                continue;
             }
-            None
         }
-        Err(error) => {
-            tracing::warn!(%error, "failed to ask how the proxy is");
-            None
+        tracing::warn!("the proxy's holder is gone; another is started");
+        if let Err(error) = proxy.revive().await {
+            tracing::error!(%error, "failed to start the proxy again");
+            tokio::time::sleep(SAVE_PAUSE).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `serve`'s side: starts or adopts a proxy, hands it tables, reads its frames.
 
 mod frames;
+mod gone;
 mod start;
 
 use std::io;

@@ -132,7 +132,13 @@ async fn a_killed_holder_is_replaced_around_its_worker() {
     let load = Load::start(proxy.address, 4, "/");
     load.more(50).await;
     let before = proxy.client.status().await.unwrap();
+    let watched = proxy.client.clone();
+    let gone = tokio::spawn(async move { watched.holder_gone().await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!gone.is_finished(), "it lives");
     kill(before.holder_pid);
+    gone.await.unwrap().unwrap();
+    assert!(proxy.client.holder_gone().await.is_err(), "none answers now");
     load.more(50).await;
     let again = ProxyClient::start_or_adopt(proxy.config.clone()).await.unwrap();
     let after = again.status().await.unwrap();
