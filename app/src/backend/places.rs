@@ -303,6 +303,7 @@ fn instance(found: &trimtab_runtime::Instance, seen: Option<&Seen>) -> api::Inst
             InstanceState::Running => api::InstanceState::Running,
             InstanceState::BackOff => api::InstanceState::BackOff,
             InstanceState::Exited | InstanceState::Lost => api::InstanceState::Exited,
+            InstanceState::Unknown => api::InstanceState::Unknown,
             InstanceState::Stopping | InstanceState::Stopped => api::InstanceState::Stopped,
         },
         pid: found.pid,

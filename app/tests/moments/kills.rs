@@ -22,7 +22,7 @@ const ROLLOUT_MAX: Duration = Duration::from_secs(100);
 /// A request may begin on a connection whose end is on its way already.
 const ON_ITS_WAY_S: f64 = 0.2;
 /// How long a holder that was killed may be missing.
-const BOTH_S: f64 = 2.0;
+const BOTH_S: f64 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {

@@ -64,6 +64,8 @@ pub enum InstanceState {
     Exited,
     /// Stopped on purpose.
     Stopped,
+    /// What keeps it (the container engine) does not answer: it may run or not.
+    Unknown,
 }
 
 /// One running copy.

@@ -348,7 +348,11 @@ impl Turn<'_> {
 fn is_under_way(instance: &Instance) -> bool {
     matches!(
         instance.state,
-        InstanceState::Starting | InstanceState::Running | InstanceState::Stopping | InstanceState::BackOff
+        InstanceState::Starting
+            | InstanceState::Running
+            | InstanceState::Stopping
+            | InstanceState::BackOff
+            | InstanceState::Unknown
     )
 }
 

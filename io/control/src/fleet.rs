@@ -360,8 +360,14 @@ impl Fleet {
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(0u64);
         loop {
-            let Ok(stream) = self.runtime.logs(&id, from).await else {
-                return;
+            let stream = match self.runtime.logs(&id, from).await {
+                Ok(stream) => stream,
+                Err(RuntimeError::NoInstance(_)) => return,
+                // What keeps it does not answer, and will again.
+                Err(_) => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    continue;
+                }
             };
             let mut chunks = stream.ready_chunks(LOG_LINES_MAX);
             while let Some(lines) = chunks.next().await {
@@ -387,8 +393,10 @@ impl Fleet {
         let mut scraper: Option<(SocketAddr, Scraper)> = None;
         loop {
             tokio::time::sleep(pause).await;
-            let Ok(instance) = self.runtime.get(&id).await else {
-                return;
+            let instance = match self.runtime.get(&id).await {
+                Ok(instance) => instance,
+                Err(RuntimeError::NoInstance(_)) => return,
+                Err(_) => continue,
             };
             let identity = self.tokens.identity(&id).unwrap_or_default();
             if scraper

@@ -66,7 +66,11 @@ async fn restarts(
 /// Why a worker that should go on running did not, since `before`.
 fn ended(instance: &Instance, before: &mut BTreeMap<InstanceId, u32>) -> Option<String> {
     let restarts = *before.entry(instance.id.clone()).or_insert(instance.restarts);
-    let runs = matches!(instance.state, InstanceState::Running | InstanceState::Starting);
+    // Not to know is no end.
+    let runs = matches!(
+        instance.state,
+        InstanceState::Running | InstanceState::Starting | InstanceState::Unknown
+    );
     if runs && instance.restarts <= restarts {
         return None;
     }

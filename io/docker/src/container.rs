@@ -127,6 +127,19 @@ pub(crate) fn instance(kept: &Kept, seen: Option<&Value>) -> Instance {
     }
 }
 
+/// An instance while the engine does not answer, and why.
+pub(crate) fn unknown(kept: &Kept, reason: String) -> Instance {
+    let lost = instance(kept, None);
+    Instance {
+        state: match lost.state {
+            InstanceState::Lost => InstanceState::Unknown,
+            decided => decided,
+        },
+        problem: Some(reason),
+        ..lost
+    }
+}
+
 fn exit(kept: &Kept, state: &Value) -> Option<Exit> {
     let at = moment(&state["FinishedAt"])?;
     let code = state["ExitCode"]

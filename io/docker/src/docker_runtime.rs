@@ -80,13 +80,20 @@ impl DockerRuntime {
                 continue;
             }
             runtime.ask_for_liveness(&kept);
-            let bridged = kept.spec.image.as_ref().is_some_and(|image| !image.host_network);
-            // The way to telemetry ended with the control process before.
-            if bridged && let Err(error) = runtime.inside.network().await {
-                tracing::warn!(%error, "failed to open the containers' way to telemetry");
-            }
         }
+        // Opens the way to telemetry, which ended with the control process before.
+        runtime.list().await?;
         Ok(runtime)
+    }
+
+    /// Opens the containers' way to telemetry, unless it is open.
+    async fn open_telemetry(&self) {
+        if self.inside.relay.lock().await.is_some() {
+            return;
+        }
+        if let Err(error) = self.inside.network().await {
+            tracing::warn!(%error, "failed to open the containers' way to telemetry");
+        }
     }
 
     /// Whether this instance is a container, running or not.
@@ -259,11 +266,18 @@ impl Runtime for DockerRuntime {
     }
 
     async fn list(&self) -> Result<Vec<Instance>, RuntimeError> {
-        let mut instances = Vec::new();
+        let (mut instances, mut any_bridged) = (Vec::new(), false);
         for id in self.inside.shelf.ids()? {
             if let Some(kept) = self.inside.shelf.get(&id)? {
-                instances.push(self.inside.instance(&kept).await?);
+                // An engine that is away hides none: who reads this acts on the others too.
+                let seen = self.inside.instance(&kept).await;
+                let bridged = kept.spec.image.as_ref().is_some_and(|image| !image.host_network);
+                any_bridged |= bridged && !kept.stopped && seen.is_ok();
+                instances.push(seen.unwrap_or_else(|error| container::unknown(&kept, error.to_string())));
             }
+        }
+        if any_bridged {
+            self.open_telemetry().await;
         }
         Ok(instances)
     }

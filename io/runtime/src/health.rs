@@ -276,7 +276,10 @@ pub async fn wait_healthy(
         let instance = runtime.get(id).await?;
         let over = match instance.state {
             InstanceState::Exited | InstanceState::Stopped | InstanceState::Lost => true,
-            InstanceState::Starting | InstanceState::BackOff | InstanceState::Stopping => {
+            InstanceState::Starting
+            | InstanceState::BackOff
+            | InstanceState::Stopping
+            | InstanceState::Unknown => {
                 good = 0;
                 false
             }

@@ -64,6 +64,8 @@ pub enum InstanceState {
     Stopped,
     /// Its shim is gone (killed, or the machine was restarted): ensure it again.
     Lost,
+    /// What keeps it does not answer: it may run as before, or not.
+    Unknown,
 }
 
 impl InstanceState {
@@ -77,6 +79,7 @@ impl InstanceState {
             InstanceState::Exited => "exited",
             InstanceState::Stopped => "stopped",
             InstanceState::Lost => "lost",
+            InstanceState::Unknown => "unknown",
         }
     }
 }

@@ -154,7 +154,7 @@ states! {
     ReleaseState { Built => Quiet BUILT, Staging => Active STAGING, RollingOut => Active ROLLING_OUT, Live => Good RELEASE_LIVE,
         Retired => Quiet RETIRED, Quarantined => Critical QUARANTINED }
     InstanceState { Starting => Active STARTING, Running => Good RUNNING, BackOff => Warning BACK_OFF,
-        Exited => Critical EXITED, Stopped => Quiet STOPPED }
+        Exited => Critical EXITED, Stopped => Quiet STOPPED, Unknown => Warning STATE_UNKNOWN }
     DeliveryState { Pending => Active PENDING, Delivered => Good DELIVERED, Dead => Critical DEAD }
     VerdictDecision { Collecting => Active COLLECTING, Healthy => Good VERDICT_HEALTHY, Regressed => Critical REGRESSED,
         Inconclusive => Warning INCONCLUSIVE }

@@ -121,7 +121,9 @@ fn should_live(state: InstanceState) -> bool {
         InstanceState::Starting | InstanceState::Running | InstanceState::BackOff | InstanceState::Lost => {
             true
         }
-        InstanceState::Stopping | InstanceState::Exited | InstanceState::Stopped => false,
+        InstanceState::Stopping | InstanceState::Exited | InstanceState::Stopped | InstanceState::Unknown => {
+            false
+        }
     }
 }
 

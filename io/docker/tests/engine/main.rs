@@ -10,6 +10,7 @@ use engine::Engine;
 use futures_util::StreamExt;
 use house::{PATIENCE, check, get, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use trimtab_docker::DockerRuntime;
 use trimtab_model::Generation;
 use trimtab_runtime::{Ask, InstanceState, Kind, Limits, Liveness, Runtime, wait_healthy};
 
@@ -60,6 +61,17 @@ async fn runs_and_is_taken_over(house: &Engine) {
     );
     let older = runtime.ensure(spec).await.unwrap_err().to_string();
     assert!(older.contains("generation 1 is older than 2"), "{older}");
+
+    // An engine that is away hides nothing, and nothing is made of it.
+    let (folder, socket) = (house.dir.path().join("containers"), house.dir.path().join("away"));
+    let away = DockerRuntime::open(&folder, &socket, None).await.unwrap();
+    let [unknown] = away.list().await.unwrap().try_into().unwrap();
+    assert_eq!(
+        (unknown.state, unknown.address),
+        (InstanceState::Unknown, first.address)
+    );
+    assert!(unknown.problem.is_some_and(|problem| problem.contains("away")));
+    assert!(away.recover(&id).await.is_err());
 
     // Lines of both streams, without the secret, from any offset on.
     let lines = runtime.last_lines(&id, 10).await.unwrap();

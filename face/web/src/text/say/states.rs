@@ -48,6 +48,7 @@ messages! { STATES:
     STARTING = "Starting", "Запускается";
     BACK_OFF = "Waits to restart", "Ждёт перезапуска";
     EXITED = "Exited", "Завершился";
+    STATE_UNKNOWN = "Unknown", "Неизвестно";
     STOPPED = "Stopped", "Остановлен";
     DELIVERED = "Delivered", "Доставлено";
     DEAD = "Dead letter", "Не доставлено";
