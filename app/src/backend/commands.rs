@@ -273,9 +273,10 @@ impl AppBackend {
 
     async fn lift(&self, by: Actor, release: &str, comment: &str) -> Result<Done, Fault> {
         let id = release_id(release)?;
-        let known = self.world.releases.get(&id);
-        let known = known.ok_or_else(|| Fault::not_found("release", release))?;
-        if self.world.releases.quarantined(&known.release.artifact).is_none() {
+        if self.world.releases.get(&id).is_none() {
+            return Err(Fault::not_found("release", release));
+        }
+        if self.world.releases.quarantined(&id).is_none() {
             return Err(Fault::conflict(
                 format!("{id} is not quarantined"),
                 "nothing is to be done: it can be deployed",

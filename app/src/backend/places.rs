@@ -200,7 +200,7 @@ impl AppBackend {
         release: &trimtab_model::Release,
         rollouts: &[&trimtab_control::host::Snapshot<trimtab_control::machines::Rollouts>],
     ) -> (ReleaseState, String) {
-        if let Some(quarantine) = self.world.releases.quarantined(&release.artifact) {
+        if let Some(quarantine) = self.world.releases.quarantined(&release.id) {
             return (
                 ReleaseState::Quarantined,
                 format!("quarantined: {}", quarantine.reason),

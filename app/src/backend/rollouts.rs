@@ -181,7 +181,7 @@ impl AppBackend {
         let free = |plan: &trimtab_rollout::Plan| {
             let newest = self.world.rollouts_of(&plan.service, &plan.environment);
             let is_newest = newest.last().is_some_and(|newest| newest.id == rollout.id);
-            is_newest && self.world.releases.quarantined(&plan.candidate_digest).is_none()
+            is_newest && self.world.releases.quarantined(&plan.candidate).is_none()
         };
         let in_charge = rollout.state.protection.as_ref();
         let in_charge = in_charge.is_some_and(|protection| protection.incident.is_some());

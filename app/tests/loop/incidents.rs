@@ -206,7 +206,7 @@ async fn long_after_the_rollout_the_previous_artifact_is_started_when_a_restart_
         .releases
         .get(incident.plan.suspect.as_ref().unwrap())
         .unwrap();
-    assert!(house.world.releases.quarantined(&bad.release.artifact).is_some());
+    assert!(house.world.releases.quarantined(&bad.release.id).is_some());
     let kinds: Vec<String> = house
         .journal(&format!("incident/{}", incident.id))
         .await

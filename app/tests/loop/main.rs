@@ -28,3 +28,4 @@ mod sticky;
 mod story;
 mod third_party;
 mod together;
+mod workers;

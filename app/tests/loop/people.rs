@@ -61,7 +61,7 @@ async fn a_watch_without_evidence_asks_a_person() {
         .releases
         .get(&ReleaseId::new("notes-r3").unwrap())
         .unwrap();
-    let quarantined = house.world.releases.quarantined(&aborted.release.artifact);
+    let quarantined = house.world.releases.quarantined(&aborted.release.id);
     assert!(
         quarantined.is_none(),
         "an abort says nothing against a second try"

@@ -221,7 +221,7 @@ async fn a_good_release_ships_and_a_bad_one_is_thrown_out() {
         .get(incident.plan.suspect.as_ref().unwrap())
         .unwrap();
     assert!(
-        world.releases.quarantined(&bad.release.artifact).is_some(),
+        world.releases.quarantined(&bad.release.id).is_some(),
         "the bad release is quarantined"
     );
     let postmortem =

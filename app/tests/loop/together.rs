@@ -126,11 +126,7 @@ async fn two_services_advance_together_and_one_bad_one_takes_both_back() {
     );
     let quarantined = |release: &str| {
         let known = house.world.releases.get(&release.parse().unwrap()).unwrap();
-        house
-            .world
-            .releases
-            .quarantined(&known.release.artifact)
-            .is_some()
+        house.world.releases.quarantined(&known.release.id).is_some()
     };
     assert!(quarantined("notes-r3") && !quarantined("search-r3"));
     load.stop().await;

@@ -21,7 +21,7 @@ pub struct Plan {
     pub run: Option<RunId>,
     /// The release on trial.
     pub candidate: ReleaseId,
-    /// Its artifact, by which it is quarantined.
+    /// Its artifact.
     pub candidate_digest: Digest,
     /// The release that serves now; none for a service's first.
     pub baseline: Option<ReleaseId>,

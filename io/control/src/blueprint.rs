@@ -129,7 +129,11 @@ pub(crate) fn blue_green(production: &Production) -> BlueGreen {
 fn quiet(production: &Production) -> BlueGreen {
     BlueGreen {
         holdback: Weight::ZERO,
-        on_inconclusive: OnInconclusive::Pass,
+        // Without requests nothing is left to be proven, but for what the team's metrics say.
+        on_inconclusive: match production.verdict.metrics.is_empty() {
+            true => OnInconclusive::Pass,
+            false => inconclusive(production.verdict.on_inconclusive),
+        },
         on_regressed: match on_regressed(production) {
             OnRegressed::Protect => OnRegressed::RollBack,
             other => other,

@@ -52,7 +52,7 @@ pub async fn start(
     let mut alpha = f64::INFINITY;
     for one in wanted {
         let (recorded, project) = world.release(&one.release).map_err(|error| error.to_string())?;
-        if let Some(quarantine) = world.releases.quarantined(&recorded.release.artifact) {
+        if let Some(quarantine) = world.releases.quarantined(&one.release) {
             return Err(format!("{} is quarantined: {}", one.release, quarantine.reason));
         }
         alpha = alpha.min(project.production.verdict.alpha.fraction());

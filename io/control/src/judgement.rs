@@ -2,7 +2,7 @@
 
 use trimtab_detection::verdict::{Absence, Call, CustomConfig, CustomKind, Lanes, Open, Subject, Tolerance};
 use trimtab_project::{
-    Absent, Direction, MetricSettings, Project, StrategyName, Tolerance as Tolerated, VerdictMetric,
+    Absent, Direction, MetricSettings, Project, RunKind, StrategyName, Tolerance as Tolerated, VerdictMetric,
 };
 use trimtab_rollout::{Lack, OnInconclusive, OnRegressed, State, Verdict};
 
@@ -30,9 +30,10 @@ fn lane(on: OnRegressed) -> u8 {
 fn on_regressed(project: &Project, settings: &MetricSettings) -> OnRegressed {
     let production = &project.production;
     let on = blueprint::regressed(settings.on_regressed.unwrap_or(production.verdict.on_regressed));
-    // A rolling update has nothing whole to wait beside.
+    // A rolling update has nothing whole to wait beside, and a worker no traffic to be kept off.
+    let has_no_side = production.strategy == StrategyName::Rolling || project.run.kind != RunKind::Service;
     match on {
-        OnRegressed::Protect if production.strategy == StrategyName::Rolling => OnRegressed::RollBack,
+        OnRegressed::Protect if has_no_side => OnRegressed::RollBack,
         on => on,
     }
 }

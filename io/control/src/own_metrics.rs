@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trimtab_detection::verdict::{Absence, Counters, Reading};
 use trimtab_model::{ReleaseId, Timestamp};
-use trimtab_project::{Project, VerdictMetric};
+use trimtab_project::{Project, RunKind, VerdictMetric};
 use trimtab_rollout::Plan;
 use trimtab_series::Series;
 use trimtab_telemetry::promql::{self, Query, Value};
@@ -112,9 +112,11 @@ pub(crate) async fn follow(world: &World, plan: &Plan, project: &Project) -> std
             continue;
         };
         let (now, after) = (clock::now(), served());
-        let reading = if after.0 == before.0 {
+        // A worker has no requests to tell whether it is at work.
+        let asks_traffic = project.run.kind == RunKind::Service;
+        let reading = if asks_traffic && after.0 == before.0 {
             Reading::Nothing(Absence::NoTraffic, "the baseline got no requests".to_owned())
-        } else if after.1 == before.1 {
+        } else if asks_traffic && after.1 == before.1 {
             Reading::Nothing(Absence::NoTraffic, "the candidate got no requests".to_owned())
         } else {
             let ask = read(&world.series, plan, metric, (baseline, &plan.candidate), now);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use trimtab_journal::{Expected, Journal, JournalError, NewEvent};
 use trimtab_model::{Actor, Digest, Release, ReleaseId, RolloutId, RunId, ServiceName};
 
+use crate::blueprint;
 use crate::clock;
 
 const RECORDED: &str = "release.recorded";
@@ -25,7 +26,25 @@ pub struct Recorded {
     pub project: String,
 }
 
-/// Why an artifact is not deployed any more.
+impl Recorded {
+    /// Whether the same would run: the same artifact by the same `run` settings. A bad setting that was mended
+    /// is another release, though it has the artifact of the bad one; so is another image.
+    fn runs_as(&self, other: &Recorded) -> bool {
+        if self.release.service != other.release.service || self.release.artifact != other.release.artifact {
+            return false;
+        }
+        if self.project == other.project {
+            return true;
+        }
+        match (blueprint::parse(&self.project), blueprint::parse(&other.project)) {
+            (Ok(one), Ok(two)) => one.run == two.run,
+            // What cannot be read is not let through.
+            _ => true,
+        }
+    }
+}
+
+/// Why a release is not deployed any more, nor another that would run the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantine {
     /// Why it was put there.
@@ -35,7 +54,7 @@ pub struct Quarantine {
 #[derive(Default)]
 struct Known {
     releases: BTreeMap<ReleaseId, Recorded>,
-    quarantined: BTreeMap<Digest, Quarantine>,
+    quarantined: BTreeMap<ReleaseId, Quarantine>,
     withdrawn: BTreeSet<RolloutId>,
 }
 
@@ -62,6 +81,11 @@ impl Releases {
     pub async fn open(journal: Journal) -> Result<Self, JournalError> {
         let mut known = Known::default();
         for stream in journal.streams("release/").await? {
+            let id = stream
+                .name
+                .strip_prefix("release/")
+                .and_then(|id| id.parse().ok());
+            let Some(id): Option<ReleaseId> = id else { continue };
             for event in journal.read_stream(&stream.name, 0).await? {
                 match event.kind.as_str() {
                     RECORDED => {
@@ -71,15 +95,12 @@ impl Releases {
                     }
                     QUARANTINED => {
                         if let Ok(body) = serde_json::from_value::<QuarantineBody>(event.body) {
-                            known
-                                .quarantined
-                                .insert(body.digest, Quarantine { reason: body.reason });
+                            let reason = body.reason;
+                            known.quarantined.insert(id.clone(), Quarantine { reason });
                         }
                     }
                     CLEARED => {
-                        if let Ok(body) = serde_json::from_value::<QuarantineBody>(event.body) {
-                            known.quarantined.remove(&body.digest);
-                        }
+                        known.quarantined.remove(&id);
                     }
                     WITHDRAWN => {
                         if let Ok(body) = serde_json::from_value::<WithdrawnBody>(event.body) {
@@ -128,26 +149,21 @@ impl Releases {
         Ok(recorded.release)
     }
 
-    /// Keeps a release's artifact from being deployed until a person clears it.
+    /// Keeps a release, and whatever would run the same, from being deployed until a person clears it.
     pub async fn quarantine(&self, id: &ReleaseId, reason: &str, by: Actor) -> Result<(), JournalError> {
         let Some(recorded) = self.get(id) else {
             return Ok(());
         };
-        let digest = recorded.release.artifact;
-        if self.quarantined(&digest).is_some() {
+        if self.quarantined(id).is_some() {
             return Ok(());
         }
+        let reason = reason.to_owned();
         let body = QuarantineBody {
-            digest: digest.clone(),
-            reason: reason.to_owned(),
+            digest: recorded.release.artifact,
+            reason: reason.clone(),
         };
         self.append(id, QUARANTINED, by, &body).await?;
-        self.write().quarantined.insert(
-            digest,
-            Quarantine {
-                reason: reason.to_owned(),
-            },
-        );
+        self.write().quarantined.insert(id.clone(), Quarantine { reason });
         Ok(())
     }
 
@@ -169,23 +185,37 @@ impl Releases {
         self.read().withdrawn.contains(rollout)
     }
 
-    /// Lifts a quarantine.
+    /// Lifts whatever quarantine holds a release.
     pub async fn clear(&self, id: &ReleaseId, reason: &str, by: Actor) -> Result<(), JournalError> {
-        let Some(recorded) = self.get(id) else {
-            return Ok(());
-        };
-        let body = QuarantineBody {
-            digest: recorded.release.artifact,
-            reason: reason.to_owned(),
-        };
-        self.append(id, CLEARED, by, &body).await?;
-        self.write().quarantined.remove(&body.digest);
+        for held in self.holding(id) {
+            let body = QuarantineBody {
+                digest: held.release.artifact,
+                reason: reason.to_owned(),
+            };
+            self.append(&held.release.id, CLEARED, by.clone(), &body).await?;
+            self.write().quarantined.remove(&held.release.id);
+        }
         Ok(())
     }
 
-    /// Why an artifact is quarantined, if it is.
-    pub fn quarantined(&self, digest: &Digest) -> Option<Quarantine> {
-        self.read().quarantined.get(digest).cloned()
+    /// Why a release is quarantined, if it or one that runs the same is.
+    pub fn quarantined(&self, id: &ReleaseId) -> Option<Quarantine> {
+        let holding = self.holding(id);
+        let first = holding.first()?;
+        self.read().quarantined.get(&first.release.id).cloned()
+    }
+
+    /// The quarantined releases that a release would run as.
+    fn holding(&self, id: &ReleaseId) -> Vec<Recorded> {
+        let known = self.read();
+        let Some(wanted) = known.releases.get(id) else {
+            return Vec::new();
+        };
+        let held = known
+            .quarantined
+            .keys()
+            .filter_map(|held| known.releases.get(held));
+        held.filter(|held| held.runs_as(wanted)).cloned().collect()
     }
 
     /// One release.
@@ -244,5 +274,59 @@ fn release_id(service: &ServiceName, number: usize) -> ReleaseId {
         Ok(id) => id,
         // A name's first 40 characters with digits behind them follow the rules of names.
         Err(_) => unreachable!("{name}-r{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use trimtab_model::Timestamp;
+
+    use super::*;
+
+    fn project(env: &str, watch: &str) -> String {
+        format!(
+            "service: notes\npipeline: {{artifact: {{paths: [notes]}}}}\nrun: {{command: ./notes, env: {{{env}}}}}\n\
+             production: {{watch: {watch}}}\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn what_ran_is_quarantined_and_a_mended_setting_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path().join("journal.db")).await.unwrap();
+        let releases = Releases::open(journal.clone()).await.unwrap();
+        let service: ServiceName = "notes".parse().unwrap();
+        let projects = [
+            project("SIZE: '1'", "1m"),
+            project("SIZE: '1'", "2m"),
+            project("SIZE: '2'", "1m"),
+        ];
+        for (number, project) in projects.iter().enumerate() {
+            let run = RunId::new(format!("run-{}", number + 1)).unwrap();
+            let recorded = releases.record(&run, &service, project, |id| Release {
+                id,
+                service: service.clone(),
+                commit: "ab".repeat(20),
+                title: String::new(),
+                artifact: Digest("cd".repeat(32)),
+                created_at: Timestamp(number as i64),
+            });
+            recorded.await.unwrap();
+        }
+        let [first, second, third] =
+            ["notes-r1", "notes-r2", "notes-r3"].map(|id| ReleaseId::new(id).unwrap());
+        let by = Actor::trimtab;
+        releases.quarantine(&first, "it fails", by()).await.unwrap();
+        for releases in [&releases, &Releases::open(journal.clone()).await.unwrap()] {
+            let held = |id| releases.quarantined(id).map(|quarantine| quarantine.reason);
+            assert_eq!(held(&first).as_deref(), Some("it fails"));
+            assert_eq!(held(&second).as_deref(), Some("it fails"), "the same would run");
+            assert_eq!(held(&third), None, "a setting was mended");
+        }
+        releases.clear(&second, "good after all", by()).await.unwrap();
+        let again = Releases::open(journal).await.unwrap();
+        assert_eq!([&first, &second].map(|id| again.quarantined(id)), [None, None]);
     }
 }

@@ -251,8 +251,14 @@ impl Work {
             .world
             .release(&self.plan.candidate)
             .map_err(|error| error.to_string())?;
-        if project.run.kind != RunKind::Service {
-            return Ok(());
+        match project.run.kind {
+            RunKind::Service => {}
+            // Its logs and metrics are compared though no traffic moves.
+            RunKind::Worker => {
+                begin_trial(&self.world, &self.plan, &project);
+                return self.compare_workers().await;
+            }
+            RunKind::Cron => return Ok(()),
         }
         let environment = &self.plan.environment;
         let fleet = &self.world.fleet;
@@ -299,7 +305,7 @@ impl Work {
     async fn observe(&self, generation: Generation, until: Timestamp, enough: (Weight, u64)) -> Verdict {
         match workers::kind(&self.world, &self.plan.candidate) {
             RunKind::Service => {}
-            kind => return self.observe_quiet(kind, until).await,
+            kind => return self.observe_quiet(kind, generation, until).await,
         }
         let rollout: &RolloutId = &self.plan.rollout;
         let evidence = &self.world.evidence;
@@ -340,12 +346,7 @@ impl Work {
         };
         let requests = self.world.evidence.requests_at(&self.plan.rollout, weight);
         let alone = self.plan.previous().is_none();
-        let step = self
-            .state
-            .phase
-            .step()
-            .and_then(|step| self.plan.steps().get(step).copied());
-        let otherwise = step.map_or(OnInconclusive::Ask, |step| step.on_inconclusive);
+        let otherwise = self.on_inconclusive();
         match standing {
             Some(Standing::Regressed(call)) => judgement::regressed(call),
             // Whatever earlier steps showed: no gate passes on an absence.
@@ -363,6 +364,13 @@ impl Work {
             Some(Standing::Open(open)) => judgement::open(&project, open, otherwise),
             None => Verdict::inconclusive("no request of users was seen"),
         }
+    }
+
+    /// What the present step says of a watch without a verdict.
+    pub(crate) fn on_inconclusive(&self) -> OnInconclusive {
+        let step = self.state.phase.step();
+        let step = step.and_then(|step| self.plan.steps().get(step).copied());
+        step.map_or(OnInconclusive::Ask, |step| step.on_inconclusive)
     }
 
     /// Ends when the candidate's health fails: without users' requests no verdict would tell. Instances

@@ -106,7 +106,7 @@ async fn start_as(
 ) -> Result<Snapshot<Rollouts>, String> {
     let (recorded, project) = world.release(release).map_err(|error| error.to_string())?;
     let service = recorded.release.service.clone();
-    if let Some(quarantine) = world.releases.quarantined(&recorded.release.artifact) {
+    if let Some(quarantine) = world.releases.quarantined(release) {
         return Err(format!(
             "{release} is quarantined ({}); `trimtab` deploys it again once a person clears it",
             quarantine.reason

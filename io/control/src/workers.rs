@@ -1,15 +1,17 @@
-//! Rollouts of what has no traffic: workers, judged by whether they go on running, and cron jobs, which only change
-//! places.
+//! Rollouts of what has no traffic: workers, judged by whether they go on running and by metrics of the team's own,
+//! and cron jobs, which only change places.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trimtab_model::{EnvironmentName, InstanceId, ReleaseId, Timestamp};
+use trimtab_detection::verdict::{Standing, Subject};
+use trimtab_model::{EnvironmentName, Generation, InstanceId, ReleaseId, Timestamp};
 use trimtab_project::RunKind;
-use trimtab_rollout::Verdict;
+use trimtab_rollout::{Instances, Verdict};
 use trimtab_runtime::{Instance, InstanceState};
 
 use crate::clock;
+use crate::judgement;
 use crate::rollout_hands::Work;
 use crate::world::World;
 
@@ -25,24 +27,77 @@ pub(crate) fn kind(world: &World, release: &ReleaseId) -> RunKind {
 
 impl Work {
     /// Watches a release without traffic to the end of its time.
-    pub(crate) async fn observe_quiet(&self, kind: RunKind, until: Timestamp) -> Verdict {
+    pub(crate) async fn observe_quiet(
+        &self,
+        kind: RunKind,
+        generation: Generation,
+        until: Timestamp,
+    ) -> Verdict {
         if kind == RunKind::Cron {
             // Before it is the stable release it is not its turn to run; its exits are told once it does.
             return Verdict::Healthy;
         }
         let (release, environment) = (&self.plan.candidate, &self.plan.environment);
+        let evidence = &self.world.evidence;
+        evidence.belongs_to(&self.plan.rollout, generation);
         let mut before = restarts(&self.world, release, environment).await;
         loop {
             if clock::now() >= until {
-                return Verdict::Healthy;
+                return self.conclude_quiet();
             }
             tokio::time::sleep(LOOK_PAUSE).await;
+            let waits = |lane| judgement::waits(&self.state, lane);
+            if let Some(Standing::Regressed(call)) = evidence.standing(&self.plan.rollout, waits) {
+                return judgement::regressed(call);
+            }
             let Ok(instances) = self.world.fleet.instances(release, environment).await else {
                 continue;
             };
             if let Some(reason) = instances.iter().find_map(|instance| ended(instance, &mut before)) {
                 return Verdict::regressed(reason);
             }
+        }
+    }
+}
+
+impl Work {
+    /// Workers of both releases write lines side by side: each as likely as the others.
+    pub(crate) async fn compare_workers(&self) -> Result<(), String> {
+        let environment = &self.plan.environment;
+        let count = |release| async move {
+            let side = self.world.fleet.side(release, environment).await;
+            let side = side.map_err(|error| error.to_string())?;
+            Ok::<_, String>(u32::try_from(side.endpoints.len()).unwrap_or(u32::MAX))
+        };
+        let instances = Instances {
+            candidate: count(&self.plan.candidate).await?,
+            baseline: match &self.plan.baseline {
+                Some(baseline) => count(baseline).await?,
+                None => 0,
+            },
+        };
+        let evidence = &self.world.evidence;
+        evidence.works_at(&self.plan.rollout, instances.weight());
+        Ok(())
+    }
+
+    /// What is said of a worker that ran to the end of its watch: requests prove nothing of it, the team's metrics do.
+    fn conclude_quiet(&self) -> Verdict {
+        let settled = |lane| judgement::settled(&self.state, lane);
+        let standing = self.world.evidence.standing(&self.plan.rollout, settled);
+        let open = match standing {
+            Some(Standing::Regressed(call)) => return judgement::regressed(call),
+            Some(Standing::Open(open)) => open,
+            Some(Standing::Healthy) | None => return Verdict::Healthy,
+        };
+        let own = open
+            .into_iter()
+            .filter(|open| matches!(open.subject, Subject::Custom(_)));
+        let own: Vec<_> = own.collect();
+        match self.world.release(&self.plan.candidate) {
+            _ if own.is_empty() => Verdict::Healthy,
+            Ok((_, project)) => judgement::open(&project, own, self.on_inconclusive()),
+            Err(error) => Verdict::inconclusive(error.to_string()),
         }
     }
 }

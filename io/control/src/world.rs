@@ -191,11 +191,9 @@ impl World {
             .filter(|other| number_of(&other.as_str().replace("-r", "-")) < number)
             .collect();
         deployed.reverse();
-        deployed.into_iter().find(|other| {
-            self.releases
-                .get(other)
-                .is_some_and(|known| self.releases.quarantined(&known.release.artifact).is_none())
-        })
+        let releases = &self.releases;
+        let mut usable = deployed.into_iter();
+        usable.find(|other| releases.get(other).is_some() && releases.quarantined(other).is_none())
     }
 
     /// The rollouts of a service in an environment, oldest first.

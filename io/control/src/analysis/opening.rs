@@ -175,7 +175,7 @@ fn guard(
         .releases
         .all()
         .into_iter()
-        .filter(|known| world.releases.quarantined(&known.release.artifact).is_some())
+        .filter(|known| world.releases.quarantined(&known.release.id).is_some())
         .map(|known| known.release.id)
         .collect();
     rails.decide(&past, &known_bad, service, target, now)

@@ -31,6 +31,17 @@ impl Evidence {
         self.of(rollout, |trial| trial.panel.standing(&trial.judge, settled))
     }
 
+    /// Says how likely a line of a rollout is the candidate's when no request tells: what share of its workers are.
+    pub(crate) fn works_at(&self, rollout: &RolloutId, weight: Weight) {
+        let mut books = self.lock();
+        let Some(place) = books.trials.get(rollout).map(|trial| trial.subject.place.clone()) else {
+            return;
+        };
+        if let Some(known) = books.known.of(&place) {
+            known.weight = weight;
+        }
+    }
+
     /// True when something was called that takes the candidate off traffic without asking.
     pub(crate) fn acts(&self, rollout: &RolloutId) -> bool {
         let acts = self.of(rollout, |trial| {
