@@ -1,8 +1,8 @@
 //! What serves no requests: a worker is judged by whether it goes on running, and by its metrics.
 
-use trimtab_api::{Rollout, RunState, Service, VerdictDecision};
+use trimtab_api::{LogPage, Rollout, RunState, Service, VerdictDecision};
 
-use crate::house::{Place, SERVICE, Server};
+use crate::house::{EMAIL, PATIENCE, Place, SERVICE, SLACK, Server};
 
 /// Works ten times a second; ends and lags as it is told. Its metric goes out by OTLP.
 const WORK: &str = r#"#!/bin/sh
@@ -102,5 +102,45 @@ async fn a_worker_goes_out_and_a_bad_one_comes_back() {
     // What was mended is another release, though its artifact is the one that was quarantined.
     let (state, why) = ship(&server, &yaml("2s", WELL, ""), "Mend").await;
     assert_eq!(state, RunState::Deployed, "{why}");
+    server.stop().await;
+}
+
+/// A job that fails each time.
+const SWEEP: &str = "#!/bin/sh\necho \"swept by $TRIMTAB_RELEASE\"\necho cannot reach the archive\nexit 3\n";
+
+/// Its schedule starts it, its exit code is told with its last words, and its lines are stored as anyone's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_is_started_when_it_is_due_and_its_failure_is_told() {
+    let place = Place::make();
+    std::fs::write(place.repository().join("work.sh"), SWEEP).unwrap();
+    let yaml = yaml("1s", "A: b", "").replace("kind: worker", "kind: cron\n  schedule: '* * * * *'");
+    place.commit_text(&yaml.replace("  instances: 2\n", ""), "Sweep");
+    let repository = place.repository();
+    let server = Server::start(place, &repository).await;
+    let first = server.run().await;
+    let ended = server.ended(&first).await.summary;
+    assert_eq!(
+        ended.state,
+        RunState::Deployed,
+        "{}\n{}",
+        ended.state_text,
+        server.log()
+    );
+    server.inbox.wait(&[SLACK, EMAIL], "notes failed").await;
+    server
+        .inbox
+        .wait(&[SLACK, EMAIL], "cannot reach the archive")
+        .await;
+    let began = std::time::Instant::now();
+    loop {
+        let logs: LogPage = server.get("/api/v1/logs?text=swept%20by&limit=10").await;
+        if let Some(line) = logs.lines.first() {
+            assert_eq!(line.body, "swept by notes-r1");
+            assert_eq!(line.release.as_deref(), Some("notes-r1"));
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "its lines are not stored");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     server.stop().await;
 }
