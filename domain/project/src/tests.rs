@@ -1,10 +1,15 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::collections::BTreeSet;
-
 use insta::assert_snapshot;
 
 use crate::*;
+
+#[path = "tests/documents.rs"]
+mod documents;
+#[path = "tests/run.rs"]
+mod run;
+#[path = "tests/server.rs"]
+mod server;
 
 const FULL: &str = r#"
 service: blocks
@@ -107,21 +112,16 @@ docker: {socket: /var/run/docker.sock}
 "#;
 
 fn problems(text: &str) -> String {
-    let found = parse("trimtab.yaml", text).unwrap_err();
-    found
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines(&parse("trimtab.yaml", text).unwrap_err())
 }
 
 fn server_problems(text: &str) -> String {
-    let found = parse_server("trimtab-server.yaml", text).unwrap_err();
-    found
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines(&parse_server("trimtab-server.yaml", text).unwrap_err())
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 #[test]
@@ -191,26 +191,6 @@ actions: {automatic: yes}
 }
 
 #[test]
-fn every_error_of_a_broken_server_file_is_reported_at_once() {
-    let broken = r#"
-listen: localhost:7700
-traffic: 127.0.0.1:4317
-traffic_tls: 0.0.0.0:7743
-repositories:
-  - {service: Blocks, branch: --upload-pack=x}
-  - {service: a, path: /a}
-  - {service: a, path: /b}
-retention: {logs: 7 days, size_max: 10}
-notify:
-  slack: {webhook: https://hooks.slack.com/T0/SECRET}
-  email: {smtp: mail.example.org, from: nobody, to: team@example.org, password: {env: A, file: b}}
-  webhook: {url: example.org, secret: {}}
-  pager: {}
-"#;
-    assert_snapshot!(server_problems(broken));
-}
-
-#[test]
 fn a_syntax_error_names_line_and_mend() {
     assert_snapshot!(
         [
@@ -273,19 +253,6 @@ fn no_text_makes_the_parser_panic() {
 #[test]
 fn a_byte_order_mark_is_not_text() {
     assert!(parse("f", &format!("\u{feff}{}", FULL.trim_start())).is_ok());
-}
-
-#[test]
-fn a_full_server_file_is_read() {
-    let server = parse_server("trimtab-server.yaml", FULL_SERVER).unwrap();
-    assert_eq!(server.retention.size_max, Some(10_000_000_000));
-    assert_eq!(
-        server.notify.slack.unwrap().webhook,
-        Secret::Env("SLACK_WEBHOOK".to_owned())
-    );
-    assert_eq!(server.repositories[0].branch, "main");
-    let empty = parse_server("trimtab-server.yaml", "").unwrap();
-    assert_eq!(empty.listen.to_string(), "127.0.0.1:7700");
 }
 
 #[test]
@@ -447,191 +414,12 @@ fn requests_of_hooks_are_read_and_their_places_known() {
 }
 
 #[test]
-fn keys_of_hooks_are_bound_to_their_hosts() {
-    let text = "hooks:
-  CI: {hosts: [CI.example.org, 'ci.example.org:8443'], signing: {env: CI}}
-";
-    let server = parse_server("trimtab-server.yaml", text).unwrap();
-    let hosts: Vec<&str> = server.hooks["CI"].hosts.iter().map(String::as_str).collect();
-    assert_eq!(hosts, ["ci.example.org", "ci.example.org:8443"]);
-    let text = "hooks:
-  CI: {signing: {env: CI}, bearer: {env: CI}}
-  ci-2: {hosts: [a], signing: {env: CI}}
-  NONE: {hosts: ['*', 'https://ci.example.org'], bearer: hunter22}
-  LESS: {hosts: [a]}
-";
-    assert_snapshot!(server_problems(text), @r#"
-    trimtab-server.yaml:2:7: hooks.CI.hosts: missing; add where it may go: 'hosts: [ci.example.org]'
-    trimtab-server.yaml:2:17: hooks.CI.signing: it must be a signing key or a bearer token, and one of them; write 'signing: {env: NAME}', or 'bearer: {env: NAME}'
-    trimtab-server.yaml:3:3: hooks.ci-2: not a name of a key; use letters, digits and '_', not beginning with a digit
-    trimtab-server.yaml:4:18: hooks.NONE.hosts[0]: "*" is not a host; write ci.example.org, or ci.example.org:8443
-    trimtab-server.yaml:4:23: hooks.NONE.hosts[1]: "https://ci.example.org" is not a host; write ci.example.org, or ci.example.org:8443
-    trimtab-server.yaml:4:58: hooks.NONE.bearer: expected where the secret is; write {env: NAME} or {file: PATH}: configuration files hold no secrets
-    trimtab-server.yaml:5:9: hooks.LESS.signing: it must be a signing key or a bearer token, and one of them; write 'signing: {env: NAME}', or 'bearer: {env: NAME}'
-    "#);
-}
-
-#[test]
 fn portions_are_rounded_to_the_safe_side() {
     let project = parse("trimtab.yaml", FULL).unwrap();
     let surge = project.production.rolling.surge_max;
     assert_eq!((surge.of(10, true), surge.of(10, false)), (3, 2));
     assert_eq!(Portion::Count(2).of(10, true), 2);
 }
-
-/// Every property name in a schema, each once.
-fn names(schema: &serde_json::Value, into: &mut BTreeSet<String>) {
-    match schema {
-        serde_json::Value::Object(object) => {
-            if let Some(properties) = object.get("properties").and_then(|p| p.as_object()) {
-                into.extend(properties.keys().cloned());
-            }
-            object.values().for_each(|value| names(value, into));
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, into)),
-        _ => {}
-    }
-}
-
-fn schema_names() -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    names(&json_schema(), &mut all);
-    names(&server_json_schema(), &mut all);
-    all
-}
-
-/// The keys of the two full files are the schemas' and nothing else, so neither can fall behind.
-#[test]
-fn schema_and_reader_know_the_same_fields() {
-    let project = format!("{FULL}{FULL_CRON}");
-    for (text, schema) in [
-        (project.as_str(), json_schema()),
-        (FULL_SERVER, server_json_schema()),
-    ] {
-        let mut known = BTreeSet::new();
-        names(&schema, &mut known);
-        for name in &known {
-            assert!(
-                text.contains(&format!("{name}:")),
-                "{name} is in the schema and not in the full file"
-            );
-        }
-        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':') {
-            let Some(key) = word.strip_suffix(':').filter(|key| !key.is_empty()) else {
-                continue;
-            };
-            let is_field = !key.contains(':')
-                && key
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '_' || c == '2');
-            if is_field && key != "https" && key != "sha256" {
-                assert!(known.contains(key), "{key} is read and not in the schema");
-            }
-        }
-    }
-}
-
-#[test]
-fn the_schema_is_strict_about_names_and_lax_about_defaults() {
-    let schema = json_schema();
-    assert_eq!(schema["additionalProperties"], false);
-    assert_eq!(
-        schema["required"],
-        serde_json::json!(["service", "pipeline", "run"])
-    );
-    assert_eq!(schema["$defs"]["Command"]["anyOf"][0]["type"], "string");
-    assert!(schema["$defs"]["Health"].get("required").is_none());
-}
-
-#[test]
-fn every_field_is_documented() {
-    let page = include_str!("../../../docs/configuration.md");
-    for name in schema_names() {
-        assert!(
-            page.contains(&format!("`{name}`")),
-            "docs/configuration.md lacks `{name}`"
-        );
-    }
-}
-
-/// Every `yaml` block of the page parses as the file that its first line names.
-#[test]
-fn examples_in_the_documentation_parse() {
-    let pages = [
-        include_str!("../../../docs/configuration.md"),
-        include_str!("../../../docs/strategies/overview.md"),
-        include_str!("../../../docs/strategies/blue-green.md"),
-        include_str!("../../../docs/strategies/canary.md"),
-        include_str!("../../../docs/strategies/rolling.md"),
-        include_str!("../../../docs/strategies/metrics.md"),
-        include_str!("../../../docs/third-party.md"),
-    ];
-    let page = pages.join("\n");
-    let mut seen = 0;
-    for block in page.split("```yaml\n").skip(1) {
-        let text = block.split("```").next().unwrap();
-        if text.starts_with("# trimtab-server.yaml") {
-            parse_server("docs", text).unwrap();
-        } else {
-            assert!(text.starts_with("# trimtab.yaml"), "say which file it is: {text}");
-            parse("docs", text).unwrap();
-        }
-        seen += 1;
-    }
-    assert!(seen >= 8, "{seen} examples");
-}
-
-#[test]
-fn the_examples_project_parses() {
-    let text = include_str!("../../../examples/blocks/trimtab.yaml");
-    let project = parse("trimtab.yaml", text).unwrap();
-    assert_eq!(project.business.len(), 5);
-}
-
-#[test]
-fn certificates_that_come_by_themselves() {
-    let acme = |text: &str| parse_server("trimtab-server.yaml", text).map(|server| server.acme);
-    let least = acme("traffic_tls: 0.0.0.0:443\nacme: {hosts: [shop.example.org]}\n");
-    let least = least.unwrap().unwrap();
-    assert!(least.directory.contains("letsencrypt") && least.contact.is_empty());
-    assert_eq!(least.hosts, ["shop.example.org"]);
-    for bad in [
-        "hosts: ['*.example.org']",
-        "hosts: [Shop.example.org]",
-        "hosts: ['10.0.0.1']",
-        "hosts: [localhost]",
-        "hosts: [a.example.org], contact: [team@example.org]",
-        "hosts: [a.example.org], directory: 'http://a.example.org'",
-        "contact: ['mailto:a@example.org']",
-    ] {
-        let text = format!("traffic_tls: 0.0.0.0:443\nacme: {{{bad}}}\n");
-        assert!(acme(&text).is_err(), "{bad}");
-    }
-    assert!(
-        acme("acme: {hosts: [shop.example.org]}\n").is_err(),
-        "nothing presents it"
-    );
-}
-
-/// The schemas that editors read are these; written anew with TRIMTAB_WRITE_SCHEMAS=1.
-#[test]
-fn the_schemas_on_file_are_current() {
-    let docs = std::path::Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../docs");
-    for (name, schema) in [
-        ("trimtab.schema.json", json_schema()),
-        ("trimtab-server.schema.json", server_json_schema()),
-    ] {
-        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-        if std::env::var_os("TRIMTAB_WRITE_SCHEMAS").is_some() {
-            std::fs::write(docs.join(name), &text).unwrap();
-        }
-        let on_file = std::fs::read_to_string(docs.join(name)).unwrap();
-        assert_eq!(on_file, text, "run this test once with TRIMTAB_WRITE_SCHEMAS=1");
-    }
-}
-
-#[path = "tests/run.rs"]
-mod run;
 
 #[test]
 fn a_route_may_say_little_or_much() {

@@ -6,13 +6,7 @@ fn run(run: &str) -> Result<Run, String> {
     let text = format!("service: blocks\npipeline: {{artifact: {{paths: [blocks]}}}}\nrun: {{{run}}}\n");
     parse("trimtab.yaml", &text)
         .map(|project| project.run)
-        .map_err(|problems| {
-            problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
-        })
+        .map_err(|problems| lines(&problems))
 }
 
 #[test]
