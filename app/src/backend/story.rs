@@ -92,7 +92,7 @@ fn topics_of(event: &StoredEvent) -> Vec<Topic> {
         "forge" => vec![Topic::MergeRequests],
         "token" => vec![Topic::Tokens],
         "flags" => vec![Topic::Flags(id)],
-        "release" | "entrance" => vec![Topic::Services],
+        "release" | "entrance" | "scale" => vec![Topic::Services],
         "group" => vec![Topic::Rollouts],
         _ => Vec::new(),
     };
@@ -202,7 +202,7 @@ impl AppBackend {
                 .find_map(|kind| self.service_of(kind, id)),
             "forge" | "feedback" => Some(id.to_owned()),
             "release" => id.rsplit_once("-r").map(|(service, _)| service.to_owned()),
-            "flags" | "entrance" => Some(split(id).0.to_owned()),
+            "flags" | "entrance" | "scale" => Some(split(id).0.to_owned()),
             _ => None,
         }
     }
@@ -265,6 +265,7 @@ fn kind_and_link(stream: &str, id: &str, event: &str) -> (TimelineKind, Option<S
         "token" | "silence" => (TimelineKind::Configuration, None),
         "group" => (TimelineKind::Rollout, Some("/releases".to_owned())),
         "entrance" => (TimelineKind::Traffic, Some("/services".to_owned())),
+        "scale" => (TimelineKind::Configuration, Some("/services".to_owned())),
         "flags" => (TimelineKind::Configuration, Some("/flags".to_owned())),
         "comment" => {
             let folder = match id.split('-').next() {

@@ -33,7 +33,7 @@ pub(super) fn words(event: &StoredEvent, weight: Option<f64>) -> Words {
     let text = match stream {
         "run" | "rollout" | "incident" | "report" | "comment" | "flags" | "group" => format!("{id}: {text}"),
         "release" | "token" | "silence" => format!("{id} {text}"),
-        "entrance" => format!("{}: {text}", id.replace('/', " in ")),
+        "entrance" | "scale" => format!("{}: {text}", id.replace('/', " in ")),
         _ => text,
     };
     Words {
@@ -323,6 +323,8 @@ fn rest(event: &StoredEvent, stream: &str) -> Told {
         ("entrance", "held") => ("warning", "requests are held".to_owned()),
         ("entrance", "closed") => ("warning", "is closed to users".to_owned()),
         ("entrance", _) => info("is open to users"),
+        ("scale", "set") => info(format!("instances wanted: {}", body["said"])),
+        ("scale", _) => info("as many instances as its project file says"),
         ("silence", "begun") => ("warning", "holds notifications back".to_owned()),
         ("silence", _) => info("is over"),
         ("comment", _) => info(format!(
