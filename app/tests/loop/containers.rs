@@ -43,15 +43,7 @@ async fn a_release_of_containers_goes_out_over_a_crash_and_a_bad_one_comes_back(
     let repository = place.repository();
     let docker = format!("docker: {{socket: {:?}}}\n", engine.socket());
     let mut server = Server::start_with(place, &repository, &docker).await;
-    let first = server.run().await;
-    let ended = server.ended(&first).await.summary;
-    assert_eq!(
-        ended.state,
-        RunState::Deployed,
-        "{}\n{}",
-        ended.state_text,
-        server.log()
-    );
+    server.deploy().await;
     assert_eq!(containers(&engine), ["notes-r1", "notes-r1"]);
     let load = server.load(40);
 
@@ -66,14 +58,7 @@ async fn a_release_of_containers_goes_out_over_a_crash_and_a_bad_one_comes_back(
     }
     server.kill();
     server.up().await;
-    let ended = server.ended(&run).await.summary;
-    assert_eq!(
-        ended.state,
-        RunState::Deployed,
-        "{}\n{}",
-        ended.state_text,
-        server.log()
-    );
+    server.deploys(&run).await;
     assert_eq!(load.seen().failures, Vec::<String>::new());
     until("the second release alone", || {
         (containers(&engine) == ["notes-r2", "notes-r2"]).then_some(())

@@ -56,15 +56,7 @@ async fn a_worker_goes_out_and_a_bad_one_comes_back() {
     place.commit_text(&yaml("2s", WELL, ""), "Work");
     let repository = place.repository();
     let server = Server::start(place, &repository).await;
-    let first = server.run().await;
-    let ended = server.ended(&first).await.summary;
-    assert_eq!(
-        ended.state,
-        RunState::Deployed,
-        "{}\n{}",
-        ended.state_text,
-        server.log()
-    );
+    server.deploy().await;
     let serving = workers(&server, "notes-r1").await;
     assert_eq!(serving.len(), 2);
 
@@ -117,15 +109,7 @@ async fn a_cron_job_is_started_when_it_is_due_and_its_failure_is_told() {
     place.commit_text(&yaml.replace("  instances: 2\n", ""), "Sweep");
     let repository = place.repository();
     let server = Server::start(place, &repository).await;
-    let first = server.run().await;
-    let ended = server.ended(&first).await.summary;
-    assert_eq!(
-        ended.state,
-        RunState::Deployed,
-        "{}\n{}",
-        ended.state_text,
-        server.log()
-    );
+    server.deploy().await;
     server.inbox.wait(&[SLACK, EMAIL], "notes failed").await;
     server
         .inbox

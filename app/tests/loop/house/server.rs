@@ -220,6 +220,18 @@ impl Server {
             .await
     }
 
+    /// Runs what is committed; it must be deployed.
+    pub(crate) async fn deploy(&self) {
+        self.deploys(&self.run().await).await;
+    }
+
+    /// Waits for the end of a run, which must be that it is deployed.
+    pub(crate) async fn deploys(&self, run: &str) {
+        let ended = self.ended(run).await.summary;
+        let deployed = ended.state == trimtab_api::RunState::Deployed;
+        assert!(deployed, "{}\n{}", ended.state_text, self.log());
+    }
+
     /// The rollouts, newest first.
     pub(crate) async fn rollouts(&self) -> Vec<trimtab_api::RolloutSummary> {
         self.get("/api/v1/rollouts").await
