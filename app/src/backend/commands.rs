@@ -3,8 +3,9 @@
 use trimtab_api::{Command, DeployRequest, Done, Fault, Principal, SilenceOf};
 use trimtab_control::clock;
 use trimtab_control::host::HostError;
+use trimtab_control::world::{PRODUCTION, STAGING, environment};
 use trimtab_control::{runs, start_rollout};
-use trimtab_model::{Actor, ReleaseId, ServiceName};
+use trimtab_model::{Actor, EnvironmentName, ReleaseId, ServiceName};
 use trimtab_pipeline::Event as RunEvent;
 use trimtab_pipeline::Stage;
 use trimtab_rollout::{End, Event as RolloutEvent};
@@ -353,6 +354,15 @@ pub(super) fn moved(before: u64, after: u64, state: &str) -> Result<(), Fault> {
 
 pub(super) fn service_name(text: &str) -> Result<ServiceName, Fault> {
     ServiceName::new(text).map_err(|error| Fault::invalid(error.to_string(), "correct the service's name"))
+}
+
+/// The environment that a request names; production when it names none.
+pub(super) fn place_named(name: Option<&str>) -> Result<EnvironmentName, Fault> {
+    match name {
+        None | Some("" | PRODUCTION) => Ok(environment(PRODUCTION)),
+        Some(STAGING) => Ok(environment(STAGING)),
+        Some(other) => Err(Fault::not_found("environment", other)),
+    }
 }
 
 pub(super) fn release_id(text: &str) -> Result<ReleaseId, Fault> {

@@ -6,10 +6,9 @@ use trimtab_api::{Done, EntranceMode, EntranceRequest, EntranceState, Fault};
 use trimtab_control::clock;
 use trimtab_control::closures::{self, Closure, HOLD_SECONDS, HOLD_SECONDS_MAX, PAGE_BYTES_MAX};
 use trimtab_control::place_book::Said;
-use trimtab_control::world::{PRODUCTION, STAGING, environment};
 use trimtab_model::{Actor, EnvironmentName, ServiceName};
 
-use super::commands::{done, service_name};
+use super::commands::{done, place_named, service_name};
 use super::{AppBackend, moment};
 
 /// After how many seconds clients of a closed service may ask again, when nobody says.
@@ -59,15 +58,6 @@ impl AppBackend {
         place: &EnvironmentName,
     ) -> Option<EntranceState> {
         self.world.closures.of(service, place).map(state)
-    }
-}
-
-/// The environment that a request names; production when it names none.
-pub(super) fn place_named(name: Option<&str>) -> Result<EnvironmentName, Fault> {
-    match name {
-        None | Some("" | PRODUCTION) => Ok(environment(PRODUCTION)),
-        Some(STAGING) => Ok(environment(STAGING)),
-        Some(other) => Err(Fault::not_found("environment", other)),
     }
 }
 

@@ -4,8 +4,7 @@ use trimtab_api::{Done, Fault, FaultCode, ScaleRequest, ScaleState};
 use trimtab_control::scales::{self, Reached, ScaleError};
 use trimtab_model::{Actor, EnvironmentName, ServiceName};
 
-use super::commands::{done, service_name};
-use super::entrances::place_named;
+use super::commands::{done, place_named, service_name};
 use super::{AppBackend, moment};
 
 impl AppBackend {
@@ -40,8 +39,7 @@ impl AppBackend {
 }
 
 fn fault(error: ScaleError) -> Fault {
-    let words = error.to_string();
-    let (what, mend) = words.split_once("; ").unwrap_or((&words, "see `trimtab status`"));
+    let (what, mend) = (error.to_string(), error.mend());
     match error {
         ScaleError::Count(_) | ScaleError::Cron(_) => Fault::invalid(what, mend),
         ScaleError::NothingServes { .. } | ScaleError::RollingOut(_) | ScaleError::Release(_) => {

@@ -37,7 +37,7 @@ use crate::template_ids::TemplateIds;
 use crate::traffic::{Traffic, TrafficError};
 use crate::workspaces::Workspaces;
 use crate::world::{Machines, Repository, World};
-use crate::{analysis, certificates, disk_budget, frames};
+use crate::{analysis, certificates, disk_budget, frames, proxy_holder};
 
 /// Batches that an analyser may lag behind before it misses some.
 const SINK_BATCHES_MAX: usize = 1_024;
@@ -353,7 +353,7 @@ fn spawn(world: &Arc<World>, sink: Sink) -> Vec<tokio::task::AbortHandle> {
     let mark = world.dir.join("marks").join("projected");
     let projector = Projector::new(world.journal.clone(), world.store.clone(), mark);
     vec![
-        tokio::spawn(frames::hold(world.clone())).abort_handle(),
+        tokio::spawn(proxy_holder::keep(world.clone())).abort_handle(),
         tokio::spawn(frames::pump(world.clone())).abort_handle(),
         tokio::spawn(frames::signals(world.clone(), sink)).abort_handle(),
         tokio::spawn(frames::host(world.clone())).abort_handle(),

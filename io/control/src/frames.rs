@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use trimtab_ingest::{HostMetrics, Sink};
 use trimtab_model::{Identity, LatencyHistogram, Timestamp};
-use trimtab_proxy::{Cell, ClientError, Frame, ProxyStatus};
+use trimtab_proxy::{Cell, Frame, ProxyStatus};
 use trimtab_telemetry::{Batch, Sample, stamped_sample};
 
 use crate::clock;
@@ -290,24 +290,4 @@ async fn proxy_status(world: &World) -> Option<ProxyStatus> {
     status
         .inspect_err(|error| tracing::warn!(%error, "failed to ask how the proxy is"))
         .ok()
-}
-
-/// Gives the proxy another holder as soon as its own has died: until then nobody would start another worker.
-pub(crate) async fn hold(world: Arc<World>) {
-    let proxy = world.traffic.proxy();
-    loop {
-        match proxy.holder_gone().await {
-            Ok(()) | Err(ClientError::Unreachable { .. }) => {}
-            Err(error) => {
-                tracing::warn!(%error, "failed to watch the proxy's holder");
-                tokio::time::sleep(SAVE_PAUSE).await;
-                continue;
-            }
-        }
-        tracing::warn!("the proxy's holder is gone; another is started");
-        if let Err(error) = proxy.revive().await {
-            tracing::error!(%error, "failed to start the proxy again");
-            tokio::time::sleep(SAVE_PAUSE).await;
-        }
-    }
 }

@@ -38,6 +38,7 @@ pub mod own_metrics;
 pub mod place_book;
 mod probes;
 pub mod projection;
+mod proxy_holder;
 pub mod proxy_spans;
 pub mod releases;
 mod rollout_hands;

@@ -98,6 +98,8 @@ pub(crate) async fn follow(world: &World, plan: &Plan, project: &Project) -> std
     let began = clock::now();
     let mut due: BTreeMap<(i64, usize), (u64, u64)> = BTreeMap::new();
     let served = || world.evidence.served(rollout);
+    // A worker has no requests to tell whether it is at work.
+    let asks_traffic = project.run.kind == RunKind::Service;
     for (index, metric) in metrics.iter().enumerate() {
         // After a restart, or in the next step, it goes on from its last answer.
         let last = world.evidence.answered(rollout, &metric.name).unwrap_or(began);
@@ -112,8 +114,6 @@ pub(crate) async fn follow(world: &World, plan: &Plan, project: &Project) -> std
             continue;
         };
         let (now, after) = (clock::now(), served());
-        // A worker has no requests to tell whether it is at work.
-        let asks_traffic = project.run.kind == RunKind::Service;
         let reading = if asks_traffic && after.0 == before.0 {
             Reading::Nothing(Absence::NoTraffic, "the baseline got no requests".to_owned())
         } else if asks_traffic && after.1 == before.1 {

@@ -34,10 +34,10 @@ const LIFTED: &str = "scale.lifted";
 #[derive(Debug, thiserror::Error)]
 pub enum ScaleError {
     /// Not a number of instances.
-    #[error("{0} is no number of instances; give 1 to {INSTANCES_MAX}")]
+    #[error("{0} is no number of instances")]
     Count(u32),
     /// Nothing is deployed there.
-    #[error("{service} has no release in {environment}; deploy one first")]
+    #[error("{service} has no release in {environment}")]
     NothingServes {
         /// The service.
         service: ServiceName,
@@ -45,10 +45,10 @@ pub enum ScaleError {
         environment: EnvironmentName,
     },
     /// A cron job runs once at a time.
-    #[error("{0} is a cron job, which runs once at a time; its schedule says how often")]
+    #[error("{0} is a cron job, which runs once at a time")]
     Cron(ServiceName),
     /// Instances come and go already.
-    #[error("{0} is under way; scale when it has ended, or end it by `trimtab abort {0}`")]
+    #[error("{0} is under way")]
     RollingOut(String),
     /// The release is not known any more.
     #[error("{0}")]
@@ -57,8 +57,27 @@ pub enum ScaleError {
     #[error("failed to put it on record: {0}")]
     Journal(#[from] JournalError),
     /// It is on record, and instances could not be had.
-    #[error("{0}; it is on record and is tried again every {again} s", again = AGAIN.as_secs())]
+    #[error("{0}")]
     Unreached(String),
+}
+
+impl ScaleError {
+    /// What whoever scales can do about it.
+    pub fn mend(&self) -> String {
+        match self {
+            ScaleError::Count(_) => format!("give 1 to {INSTANCES_MAX}"),
+            ScaleError::NothingServes { .. } => "deploy a release first".to_owned(),
+            ScaleError::Cron(_) => "change its schedule, which says how often".to_owned(),
+            ScaleError::RollingOut(rollout) => {
+                format!("scale when it has ended, or end it by `trimtab abort {rollout}`")
+            }
+            ScaleError::Release(_) => "deploy a release of today".to_owned(),
+            ScaleError::Journal(_) => "see `trimtab doctor`".to_owned(),
+            ScaleError::Unreached(_) => {
+                format!("it is on record and is tried again every {} s", AGAIN.as_secs())
+            }
+        }
+    }
 }
 
 /// How far a change of the number came.

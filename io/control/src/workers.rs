@@ -58,9 +58,7 @@ impl Work {
             }
         }
     }
-}
 
-impl Work {
     /// Workers of both releases write lines side by side: each as likely as the others.
     pub(crate) async fn compare_workers(&self) -> Result<(), String> {
         let environment = &self.plan.environment;

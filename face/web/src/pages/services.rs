@@ -55,7 +55,7 @@ fn one_environment(page: &Page, service: &str, environment: &Environment) -> Mar
                 }
                 @if let Some(rollout) = &environment.rollout { " · " a href={ "/rollouts/" (rollout) } { (rollout) } }
             }
-            (entrance(page, service, environment))
+            (steering(page, service, environment))
             @if let Some(url) = &environment.url { p.small { (outside_link(url, url)) } }
             @if !environment.instances.is_empty() { (instances(&environment.instances, language)) }
         }
@@ -63,7 +63,7 @@ fn one_environment(page: &Page, service: &str, environment: &Environment) -> Mar
 }
 
 /// Whether users get through, how many instances a person wants, and the buttons that change it.
-fn entrance(page: &Page, service: &str, environment: &Environment) -> Markup {
+fn steering(page: &Page, service: &str, environment: &Environment) -> Markup {
     let to = |mode: &str, more: Markup| {
         html! {
             input type="hidden" name="mode" value=(mode);
