@@ -105,6 +105,15 @@ pub(crate) fn raise(state: State, step: usize, share: Weight, at: Timestamp) -> 
     enter(asked(state, share), Phase::Raising { step }, at)
 }
 
+/// The last step and its share, when the flag is not known to be there: a question came between.
+pub(crate) fn short_of_last(plan: &Plan, state: &State) -> Option<(usize, Weight)> {
+    let steps = plan.steps();
+    let share = steps.last()?.flag?;
+    let flag = state.flag.as_ref().filter(|flag| flag.disabled.is_none())?;
+    let there = flag.share == share && flag.acknowledged;
+    (!there).then(|| (steps.len() - 1, share))
+}
+
 /// The flag is as asked for.
 pub(crate) fn acknowledged(state: State) -> State {
     State {

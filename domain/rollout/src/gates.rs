@@ -3,7 +3,7 @@
 use trimtab_model::{Actor, Timestamp};
 
 use crate::{
-    Hook, Notice, Phase, Plan, State, Verdict, flag, forward,
+    Hook, Notice, Phase, Plan, State, flag, forward,
     machine::{enter, millis, owe},
     replace, watch,
 };
@@ -69,7 +69,10 @@ pub(crate) fn opened(plan: &Plan, state: State, step: usize, at: Timestamp) -> S
 /// Goes on to `step` whatever the calendar says.
 pub(crate) fn unfrozen(plan: &Plan, state: State, step: usize, at: Timestamp) -> State {
     if step >= plan.steps().len() {
-        return forward::finish(plan, state, at);
+        return match flag::short_of_last(plan, &state) {
+            Some((last, share)) => flag::raise(state, last, share, at),
+            None => forward::finish(plan, state, at),
+        };
     }
     let between = plan.limits.shift_ms + plan.limits.health_ms;
     let guarded = watch::guarded(state, at.plus(millis(between)));
@@ -112,7 +115,7 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
         promoted_by: Some(by),
         paused: None,
         ready: false,
-        ..state
+        ..watch::accepted(state)
     };
     // A member of a group is let go from its own step; the others are waited for all the same.
     if plan.group.is_some() && !frozen {
@@ -130,20 +133,7 @@ pub(crate) fn promote(plan: &Plan, state: State, by: Actor, at: Timestamp) -> St
 pub(crate) fn approve(plan: &Plan, state: State, to: usize, at: Timestamp) -> State {
     match state.phase {
         Phase::Approving { step } | Phase::Asking { step, .. } if step == to && !state.ready => {
-            let asked = match &state.phase {
-                Phase::Asking { reason, .. } => watch::asks_about_regression(reason).map(str::to_owned),
-                _ => None,
-            };
-            let seen = asked.or_else(|| match &state.watch.as_ref()?.verdict {
-                Some(Verdict::Regressed { reason, .. }) => Some(reason.clone()),
-                Some(_) | None => None,
-            });
-            let known = State {
-                accepted: state.accepted || seen.is_some(),
-                reported: state.reported.clone().or(seen),
-                ..state
-            };
-            forward::advance(plan, known, at)
+            forward::advance(plan, watch::accepted(state), at)
         }
         _ => state,
     }

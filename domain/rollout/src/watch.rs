@@ -117,7 +117,7 @@ pub(crate) fn enter_watch(plan: &Plan, state: State, step: usize, at: Timestamp)
 
 pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at: Timestamp) -> State {
     let (reason, on) = match verdict {
-        Verdict::Healthy => return advance(plan, state, at),
+        Verdict::Healthy => return advance(plan, cleared(state), at),
         Verdict::Regressed { reason, .. } => {
             return backward::roll_back(plan, state, Cause::Regressed { reason }, at);
         }
@@ -125,7 +125,14 @@ pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at
     };
     let traffic_step = plan.traffic_step(step);
     let extensions = state.watch.as_ref().map_or(0, |watch| watch.extensions);
-    match on.unwrap_or(traffic_step.on_inconclusive) {
+    let on = on.unwrap_or(traffic_step.on_inconclusive);
+    let regression = state.watch.as_ref().and_then(|watch| watch.regression.clone());
+    // An absence clears no regression, whatever it would lead to alone.
+    if let Some(regression) = regression.filter(|_| on != OnInconclusive::RollBack) {
+        let reason = format!("{REGRESSION}{regression}, and the longer watch does not clear it: {reason}");
+        return ask(plan, state, step, reason, at);
+    }
+    match on {
         OnInconclusive::Pass => advance(plan, state, at),
         OnInconclusive::Report => {
             let mut told = State {
@@ -145,16 +152,54 @@ pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at
             enter(next, Phase::Watching { step }, at)
         }
         OnInconclusive::Extend | OnInconclusive::Ask => {
-            let asking = guarded(state, at.plus(millis(plan.limits.ask_ms)));
-            let mut next = enter(asking, Phase::Asking { step, reason }, at);
-            if let Some(watch) = &mut next.watch {
+            let mut asking = ask(plan, state, step, reason, at);
+            if let Some(watch) = &mut asking.watch {
                 watch.requests_min = traffic_step.requests_min;
             }
-            owe(&mut next, Notice::Asked);
-            next
+            asking
         }
         OnInconclusive::RollBack => backward::roll_back(plan, state, Cause::Inconclusive { reason }, at),
     }
+}
+
+/// The longer watch found the candidate well after all.
+fn cleared(mut state: State) -> State {
+    if let Some(watch) = &mut state.watch {
+        watch.regression = None;
+    }
+    state
+}
+
+/// The regression that a person who says to go on has seen: asked about, or watched as long again.
+fn seen(state: &State) -> Option<String> {
+    if let Phase::Asking { reason, .. } = &state.phase
+        && let Some(regression) = asks_about_regression(reason)
+    {
+        return Some(regression.to_owned());
+    }
+    let watch = state.watch.as_ref()?;
+    match &watch.verdict {
+        Some(Verdict::Regressed { reason, .. }) => Some(reason.clone()),
+        Some(_) | None => watch.regression.clone(),
+    }
+}
+
+/// A person says to go on: what is known of a regression is only reported from here on.
+pub(crate) fn accepted(state: State) -> State {
+    let seen = seen(&state);
+    State {
+        accepted: state.accepted || seen.is_some(),
+        reported: state.reported.clone().or(seen),
+        ..state
+    }
+}
+
+/// A person decides; whatever acts by itself still does.
+fn ask(plan: &Plan, state: State, step: usize, reason: String, at: Timestamp) -> State {
+    let guarded = guarded(state, at.plus(millis(plan.limits.ask_ms)));
+    let mut asking = enter(guarded, Phase::Asking { step, reason }, at);
+    owe(&mut asking, Notice::Asked);
+    asking
 }
 
 /// The watch outlasted its limit.
@@ -209,10 +254,8 @@ pub(crate) fn regressed_softly(
     let step = match state.phase {
         // A freeze holds the step ahead; the one that is served is before it.
         Phase::Frozen { step, .. } => step.checked_sub(1),
+        Phase::Finishing => plan.steps().len().checked_sub(1),
         ref phase => phase.step(),
-    };
-    let Some(step) = step else {
-        return Err(Box::new(state));
     };
     let mut next = state;
     if let Some(watch) = &mut next.watch {
@@ -228,8 +271,8 @@ pub(crate) fn regressed_softly(
         OnRegressed::Extend if !may_extend(plan, &next) => OnRegressed::Ask,
         on_regressed => on_regressed,
     };
-    match on_regressed {
-        OnRegressed::Report => {
+    match (on_regressed, step) {
+        (OnRegressed::Report, _) => {
             if next.reported.is_none() {
                 next.reported = Some(reason.to_owned());
                 owe(&mut next, Notice::WouldRollBack);
@@ -241,7 +284,7 @@ pub(crate) fn regressed_softly(
             }
             Ok(next)
         }
-        OnRegressed::Extend => {
+        (OnRegressed::Extend, Some(step)) => {
             let until = at.plus(millis(plan.traffic_step(step).watch_ms));
             let mut longer = guarded(next, until);
             if let Some(watch) = &mut longer.watch {
@@ -252,18 +295,13 @@ pub(crate) fn regressed_softly(
             Ok(enter(longer, Phase::Watching { step }, at))
         }
         // They are asked already; whatever the answer, it is about this one too.
-        OnRegressed::Ask if matches!(&next.phase, Phase::Asking { reason, .. } if asks_about_regression(reason).is_some()) => {
-            Ok(next)
-        }
-        OnRegressed::Ask => {
+        (OnRegressed::Ask, _) if next.asks_about_regression() => Ok(next),
+        (OnRegressed::Ask, Some(step)) => {
             let reason = format!("{REGRESSION}{reason}");
-            let paused = State { paused: None, ..next };
-            // Whatever acts by itself still does.
-            let guarded = guarded(paused, at.plus(millis(plan.limits.ask_ms)));
-            let mut asking = enter(guarded, Phase::Asking { step, reason }, at);
-            owe(&mut asking, Notice::Asked);
-            Ok(asking)
+            let resumed = State { paused: None, ..next };
+            Ok(ask(plan, resumed, step, reason, at))
         }
-        OnRegressed::Protect | OnRegressed::RollBack => Err(Box::new(next)),
+        (OnRegressed::Ask | OnRegressed::Extend, None)
+        | (OnRegressed::Protect | OnRegressed::RollBack, _) => Err(Box::new(next)),
     }
 }

@@ -141,6 +141,36 @@ fn promoting_goes_to_the_flag_first_and_then_to_everyone() {
 }
 
 #[test]
+fn a_question_on_the_way_to_everyone_leaves_nobody_without_the_flag() {
+    let plan = with_flag(|strategy| strategy.on_regressed = OnRegressed::Ask);
+    let mut story = then(to_ten_percent(), vec![healthy(), good(), good(), healthy()]);
+    story.extend([regressed(), promoted(), good(), good(), good(), good(), good()]);
+    assert_snapshot!(play(&plan, &story), @"
+    starting the candidate [start blocks-r2]
+    testing the candidate off-traffic [test]
+    shifting 95 % to the candidate [shift 95 %]
+    checking health at 95 % [check health, observe 0]
+    watching at 95 % []
+    shifting 100 % to the candidate [shift 100 %, observe 1]
+    checking health at 100 % [check health]
+    putting 10 % of users with the flag on [flag 10 %]
+    checking health at 10 % of users with the flag [check health, observe 2]
+    watching at 10 % of users with the flag []
+    putting 50 % of users with the flag on [flag 50 %, observe 3]
+    checking health at 50 % of users with the flag [check health, observe 4]
+    watching at 50 % of users with the flag []
+    putting 100 % of users with the flag on [flag 100 %, observe 5]
+    waiting for a person at 100 % of users with the flag: regression: errors 0.1 -> 12 % [ask, observe 6, notify Asked]
+    putting 100 % of users with the flag on [flag 100 %]
+    checking health at 100 % of users with the flag [check health]
+    draining the baseline [drain blocks-r1]
+    stopping the baseline [stop blocks-r1]
+    deployed; telling the team [notify Deployed]
+    deployed; telling the team []
+    ");
+}
+
+#[test]
 fn a_newer_rollout_takes_over_from_a_release_whose_flag_is_on_trial() {
     let story = then(
         to_ten_percent(),

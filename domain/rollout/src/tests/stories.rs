@@ -212,6 +212,52 @@ fn a_regression_may_be_watched_as_long_again_and_then_asked_about() {
 }
 
 #[test]
+fn an_absence_clears_no_regression() {
+    let plan = with_canary(|strategy| {
+        strategy.on_regressed = OnRegressed::Extend;
+        strategy.steps[0].on_inconclusive = OnInconclusive::Pass;
+    });
+    let mut story = then(vec![good()], at_step());
+    story.extend(vec![
+        regressed(),
+        inconclusive(),
+        approved(0),
+        good(),
+        good(),
+        regressed(),
+    ]);
+    assert_snapshot!(play(&plan, &story), @"
+    starting the candidate [start blocks-r2]
+    shifting 5 % to the candidate [shift 5 %]
+    checking health at 5 % [check health, observe 0]
+    watching at 5 % []
+    watching at 5 % as long again: regression: errors 0.1 -> 12 % [observe 1]
+    waiting for a person at 5 %: regression: errors 0.1 -> 12 %, and the longer watch does not clear it: 12 requests [ask, observe 2, notify Asked]
+    shifting 25 % to the candidate [shift 25 %]
+    checking health at 25 % [check health, observe 3]
+    watching at 25 % []
+    watching at 25 % []
+    ");
+}
+
+#[test]
+fn who_promotes_over_a_regression_is_not_asked_again() {
+    let plan = with_canary(|strategy| strategy.on_regressed = OnRegressed::Ask);
+    let mut story = then(vec![good()], at_step());
+    story.extend(vec![regressed(), promoted(), regressed(), good()]);
+    assert_snapshot!(play(&plan, &story), @"
+    starting the candidate [start blocks-r2]
+    shifting 5 % to the candidate [shift 5 %]
+    checking health at 5 % [check health, observe 0]
+    watching at 5 % []
+    waiting for a person at 5 %: regression: errors 0.1 -> 12 % [ask, observe 1, notify Asked]
+    shifting the rest [shift 100 %]
+    shifting the rest []
+    draining the baseline [drain blocks-r1]
+    ");
+}
+
+#[test]
 fn a_freeze_holds_traffic_and_a_person_may_break_it() {
     let plan = Plan {
         freezes: vec![Freeze {

@@ -28,7 +28,13 @@ fn on_inconclusive(dice: &mut Dice) -> OnInconclusive {
 }
 
 fn strategy(dice: &mut Dice) -> Strategy {
-    let on_regressed = dice.pick(&[OnRegressed::Protect, OnRegressed::RollBack]);
+    let on_regressed = dice.pick(&[
+        OnRegressed::Protect,
+        OnRegressed::RollBack,
+        OnRegressed::Ask,
+        OnRegressed::Extend,
+        OnRegressed::Report,
+    ]);
     match dice.below(9) {
         0 => Strategy::Direct(Direct { drain_ms: 5000 }),
         1 | 2 => Strategy::BlueGreen(BlueGreen {

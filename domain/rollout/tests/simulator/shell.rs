@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use trimtab_model::{Actor, Timestamp, Weight};
 use trimtab_rollout::{
-    Effect, End, Event, Hook, Outcome, Plan, State, Strategy, Verdict, pending, start, step,
+    Cause, Effect, End, Event, Hook, OnRegressed, Outcome, Plan, State, Strategy, Verdict, pending, start,
+    step,
 };
 
 use crate::Dice;
@@ -53,6 +54,10 @@ pub(crate) struct Shell<C> {
     jumps: u32,
     /// A gate said no, and nothing has begun anew since.
     told_bad: bool,
+    /// A regression that only a longer watch or a person may clear, and that neither has.
+    open: bool,
+    /// A person has seen a regression and said to go on.
+    accepted: bool,
     /// Stops that did not take place as far as control knows: instances may be left over.
     left_over: bool,
     story: Vec<String>,
@@ -78,6 +83,8 @@ impl<C: Control> Shell<C> {
             commands: 0,
             jumps: 0,
             told_bad: false,
+            open: false,
+            accepted: false,
             left_over: false,
             story: Vec::new(),
             plan,
@@ -282,30 +289,53 @@ impl<C: Control> Shell<C> {
         let stops = |effect: &Effect| matches!(effect, Effect::StopInstances { .. });
         self.left_over |= gave_up && self.running.keys().any(stops);
         if !self.state.irreversible {
-            match event {
-                Event::Observed {
-                    verdict: Verdict::Regressed { .. },
-                    ..
-                }
-                | Event::Tested {
-                    outcome: Outcome::Failed { .. },
-                    ..
-                }
-                | Event::HealthChecked {
-                    outcome: Outcome::Failed { .. },
-                    ..
-                }
-                | Event::HookRan {
-                    hook: Hook::Before | Hook::Expand | Hook::Gate { .. } | Hook::Barrier { .. },
-                    outcome: Outcome::Failed { .. },
-                    ..
-                } => self.told_bad = true,
-                Event::Cleared { .. } | Event::Restarted { .. } => self.told_bad = next.cause.is_some(),
-                _ => {}
-            }
+            self.weigh(event, &next);
         }
         self.tell(|| format!("{event:?}\n      -> {}", next.describe()));
         next
+    }
+
+    /// What the gates have said of the candidate up to now.
+    fn weigh(&mut self, event: &Event, next: &State) {
+        match event {
+            Event::Observed {
+                verdict: Verdict::Regressed { .. },
+                ..
+            } => match on_regressed(&self.plan.strategy) {
+                OnRegressed::Ask | OnRegressed::Extend => self.open |= !self.accepted,
+                OnRegressed::Report => {}
+                OnRegressed::Protect | OnRegressed::RollBack => self.told_bad = true,
+            },
+            // Only what is watched as long again may clear itself.
+            Event::Observed {
+                verdict: Verdict::Healthy,
+                ..
+            } if self.state.extends_over_regression() => self.open = false,
+            // Nothing else serves: what supersedes it takes over from it.
+            Event::Superseded { .. } if self.plan.previous().is_none() => self.open = false,
+            Event::Promoted { .. } | Event::Approved { .. } => {
+                self.accepted |= self.open;
+                self.open = false;
+            }
+            Event::Tested {
+                outcome: Outcome::Failed { .. },
+                ..
+            }
+            | Event::HealthChecked {
+                outcome: Outcome::Failed { .. },
+                ..
+            }
+            | Event::HookRan {
+                hook: Hook::Before | Hook::Expand | Hook::Gate { .. } | Hook::Barrier { .. },
+                outcome: Outcome::Failed { .. },
+                ..
+            } => self.told_bad = true,
+            Event::Cleared { .. } | Event::Restarted { .. } => {
+                self.told_bad = next.cause.is_some();
+                (self.open, self.accepted) = (false, false);
+            }
+            _ => {}
+        }
     }
 
     /// Everything that is owed is being carried out, once, and nothing else.
@@ -524,6 +554,7 @@ impl<C: Control> Shell<C> {
             End::Deployed | End::FlagDisabled { .. } => {
                 let disabled = *end != End::Deployed;
                 expect(disabled || !self.told_bad, "deployed against a gate")?;
+                expect(disabled || !self.open, "deployed over a regression")?;
                 expect(world.weight == Weight::FULL, "half deployed")?;
                 expect(world.candidate == INSTANCES, "too few instances")?;
                 expect(world.baseline == 0 || self.left_over, "the old ones run on")?;
@@ -531,6 +562,9 @@ impl<C: Control> Shell<C> {
             }
             End::RolledBack { .. } | End::Failed { .. } => {
                 expect(world.weight == Weight::ZERO, "traffic on what failed")?;
+                let reports = on_regressed(&self.plan.strategy) == OnRegressed::Report;
+                let regressed = matches!(self.state.cause, Some(Cause::Regressed { .. }));
+                expect(!(reports && regressed), "taken back for what is only reported")?;
                 expect(world.baseline == baseline, "the baseline is not whole")?;
                 expect(world.candidate == 0 || self.left_over, "the candidate runs on")?;
                 Ok(if self.state.exposed {
@@ -540,5 +574,15 @@ impl<C: Control> Shell<C> {
                 })
             }
         }
+    }
+}
+
+fn on_regressed(strategy: &Strategy) -> OnRegressed {
+    match strategy {
+        Strategy::Direct(_) => OnRegressed::RollBack,
+        Strategy::BlueGreen(strategy) => strategy.on_regressed,
+        Strategy::Canary(strategy) => strategy.on_regressed,
+        Strategy::Flag(strategy) => strategy.on_regressed,
+        Strategy::Rolling(strategy) => strategy.on_regressed,
     }
 }
