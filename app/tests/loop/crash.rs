@@ -237,6 +237,10 @@ async fn a_scale_goes_on_after_kill_nine_of_serve() {
             (instances(&server).len() == count as usize).then_some(())
         })
         .await;
+        let told: Vec<trimtab_api::TimelineEntry> = server.get("/api/v1/timeline?limit=500").await;
+        let text = format!("instances wanted: {count}");
+        let scaled = told.iter().find(|entry| entry.text.ends_with(&text));
+        assert_eq!(scaled.unwrap().link.as_deref(), Some("/services"));
     }
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
     server.stop().await;
