@@ -117,7 +117,7 @@ pub(crate) fn enter_watch(plan: &Plan, state: State, step: usize, at: Timestamp)
 
 pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at: Timestamp) -> State {
     let (reason, on) = match verdict {
-        Verdict::Healthy => return advance(plan, cleared(state), at),
+        Verdict::Healthy => return advance(plan, without_regression(state), at),
         Verdict::Regressed { reason, .. } => {
             return backward::roll_back(plan, state, Cause::Regressed { reason }, at);
         }
@@ -163,7 +163,7 @@ pub(crate) fn judge(plan: &Plan, state: State, step: usize, verdict: Verdict, at
 }
 
 /// The longer watch found the candidate well after all.
-fn cleared(mut state: State) -> State {
+fn without_regression(mut state: State) -> State {
     if let Some(watch) = &mut state.watch {
         watch.regression = None;
     }
